@@ -1,0 +1,1 @@
+"""Meterline: edge collectors, the central service, and the command that starts them."""

@@ -1,0 +1,1 @@
+"""Once: ingest, validate, store, registry, close, service."""

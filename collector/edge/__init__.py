@@ -1,0 +1,1 @@
+"""Beside the meters: schedule, transport, line, publisher, gateway."""

@@ -1,0 +1,263 @@
+"""The steps of a dialogue with a meter, and the errors whose class says what happens next.
+
+Rule 1. A driver's `read()` is a generator of steps. It never touches a port, a clock or a log: whoever owns the wire
+        carries the steps out and sends back what a `Receive` found.
+Rule 2. A parser has three outcomes: `More` (bytes are missing), `Done` (a sound frame), `Never` (no further byte can
+        make this right). It is called again with the whole buffer each time bytes arrive, and keeps no state.
+Rule 3. A frame ends by its length or its end character, never by silence.
+Rule 4. Trouble reaches the driver as a `DriverError` thrown into the generator at its `Receive`. The class says what
+        to do next; the text says what was expected, what came (hex) and what the operator should do.
+Rule 5. After an answer that did not come in time, the meter is given silence before it is asked anything else, so that
+        its late answer is never taken for the answer to another question (`exchange`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+# ----------------------------------------------------------------------------- errors
+
+
+class DriverError(Exception):
+    """Trouble with one meter. Subclasses say what happens next."""
+
+    kind = "damaged"  # one of the contract's failure.kind
+
+
+class DamagedFrame(DriverError):
+    """Noise or a foreign frame. Flush the line, ask again."""
+
+    kind = "damaged"
+
+
+class NoAnswer(DriverError):
+    """Silence. Ask once more, then leave the meter for this round."""
+
+    kind = "no-answer"
+
+
+class MeterRefused(DriverError):
+    """A sound answer that says no. Do not ask again this round. `code` is the meter's own code of the refusal."""
+
+    kind = "refused"
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Stranger(DriverError):
+    """A sound answer from another meter than the one asked (serial number). Its values are nobody's."""
+
+    kind = "stranger"
+
+
+class NotInProfile(DriverError):
+    """The profile promises a register that this meter does not have. The profile or the configuration is wrong."""
+
+    kind = "profile"
+
+
+# ----------------------------------------------------------------------------- a parser's outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """The frame is not complete. At least `wanted` further bytes must come (1 where the parser cannot know)."""
+
+    wanted: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """A sound frame: its meaning, and how many bytes of the buffer it used (bytes behind it are not its own)."""
+
+    frame: T
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No further byte can make this a sound frame; `error` is what the reader is to know of it."""
+
+    error: DriverError
+
+
+Outcome = More | Done[T] | Never
+Parser = Callable[[bytes], More | Done[Any] | Never]
+
+# ----------------------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put `data` on the wire after the silence that the line rules ask for. Characters are 8 bits as on the wire."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Receive until `parse` is content.
+
+    `first` and `between` are seconds: to the first byte, and between two bytes, both beyond the time that the
+    characters themselves take on the wire. `most` bytes at the most, else the frame is damage. The whole has no limit
+    of its own: a full readout at 300 baud takes four minutes.
+    """
+
+    parse: Parser
+    first: float
+    between: float
+    most: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class SetLine:
+    """Switch the port to `baudrate` and `framing` ("8N1", "7E1", ...) after the last byte sent has left."""
+
+    baudrate: int
+    framing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Do nothing for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Throw away what still comes, until the line has been silent for `seconds` (at most ten times that)."""
+
+    seconds: float
+
+
+Step = Send | Receive | SetLine | Pause | Drain
+Dialogue = Generator[Step, Any, T]
+
+
+def exchange(
+    request: bytes, parse: Parser, *, first: float, between: float, most: int = 512, damaged_again: int = 2
+) -> Dialogue[Any]:
+    """One question and its answer, asked again as the error's class says.
+
+    Damage is asked again `damaged_again` times (two: with one frame in ten damaged, one reading in a thousand is lost),
+    silence once, a refusal never. If any asking timed out, its answer may still be under way: before the next question
+    the line is drained for the whole reaction time, so that a late answer is nobody's (rule 5).
+
+    Returns the frame; raises the last DriverError.
+    """
+    silences = damages = 0
+    while True:
+        yield Send(request)
+        try:
+            frame = yield Receive(parse, first, between, most)
+        except NoAnswer:
+            silences += 1
+            yield Drain(first)
+            if silences > 1:
+                raise
+        except DamagedFrame:
+            damages += 1
+            yield Drain(between)
+            if damages > damaged_again:
+                raise
+        else:
+            if silences:
+                yield Drain(first)
+            return frame
+
+
+# ----------------------------------------------------------------------------- what is asked and what came
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one meter is asked: our side, no port in sight.
+
+    `codes` are OBIS codes of the profile, all when empty. `serial` and `clock`: read them too, where the profile has
+    them. `frozen`: read the frozen registers too. `refused` holds what this meter refused before (driver's own keys);
+    it is not asked again. `baudrate`, `framing` and `turnaround` (seconds the meter thinks before it answers) are what
+    requests are planned with. `tcp`: the port frames messages itself (Modbus TCP); `transaction` is where numbering
+    of its requests starts, another for each asking, so that yesterday's answer is nobody's.
+    """
+
+    address: str
+    codes: tuple[str, ...] = ()
+    serial: bool = True
+    clock: bool = True
+    frozen: bool = False
+    password: bytes | None = None
+    baudrate: int = 9600
+    framing: str = "8N1"
+    turnaround: float = 0.02
+    refused: frozenset[str] = frozenset()
+    tcp: bool = False
+    transaction: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One value as the meter gave it.
+
+    `value`: whole Wh, varh or VAh (int) for energy codes, else Decimal in the code's SI unit as text-exact as it came.
+    `raw`: the value's own bytes as they came on the wire.
+    """
+
+    value: Any  # int for energy, Decimal otherwise
+    unit: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSet:
+    """Registers as the meter froze them at a closing.
+
+    `stamp`: the meter's own naive text of the closing ("2026-11-01T00:00:00"), where it says one; `back`: else the
+    meter's counter, 1 for the last month that ended by the meter's clock. Who knows the clock makes the month of it.
+    """
+
+    registers: Mapping[str, Measured]
+    stamp: str | None = None
+    back: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """One asking of one meter. What the meter says is not available is absent from `registers`, never 0."""
+
+    registers: Mapping[str, Measured] = field(default_factory=dict)
+    serial_number: str | None = None
+    clock: str | None = None
+    frozen: tuple[FrozenSet, ...] = ()
+    refused: frozenset[str] = frozenset()
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFrozen:
+    """A closing in a simulated meter: when (the meter's own naive time), months back, and the registers then."""
+
+    moment: datetime
+    back: int
+    registers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a simulated meter holds at one instant: the other side of `Readout`.
+
+    `registers`: whole Wh (int) of energy codes, Decimal in the SI unit of the others; a code that is missing is
+    answered with the meter's "not available" marker, or zero where it has none. `clock`: the meter's own, naive.
+    """
+
+    registers: Mapping[str, Any]
+    serial_number: str | None = None
+    clock: datetime | None = None
+    frozen: tuple[HeldFrozen, ...] = ()

@@ -1,0 +1,127 @@
+"""YAML in which every scalar is text, no key stands twice, and every fault names file, line and key.
+
+Numbers keep their spelling (`012`, `00123456`, `8E1` mean what they say); a schema types them afterwards. `null` (or
+nothing) is None. Anchors, tags and documents behind the first are refused: configuration needs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+Location = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """An input file that is refused. `faults` lists all of them, each a line of text."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class Document:
+    """A parsed file: `data` (dict, list, str, None) and the line where each value stands."""
+
+    def __init__(self, name: str, data: Any, lines: dict[Location, int]) -> None:
+        self.name = name
+        self.data = data
+        self.lines = lines
+
+    def where(self, location: Location) -> str:
+        """`file:line` of the value at `location`, or of the nearest thing around it."""
+        for end in range(len(location), -1, -1):
+            if location[:end] in self.lines:
+                return f"{self.name}:{self.lines[location[:end]]}"
+        return self.name
+
+    def faults(self, error: ValidationError) -> list[str]:
+        """The faults of a schema check, each with file, line, key and what would be right."""
+        found = []
+        for item in error.errors(include_url=False):
+            location = tuple(part for part in item["loc"] if part != "__root__")
+            key = ".".join(str(part) for part in location) or "(whole file)"
+            text = _in_words(item["type"], item["msg"], item.get("input"))
+            found.append(f"{self.where(location)}: {key}: {text}")
+        return found
+
+
+def _in_words(kind: str, message: str, given: Any) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key; see the documentation for the keys of this file"
+    if kind == "missing":
+        return "this key is required and is missing"
+    message = message.removeprefix("Value error, ")
+    if isinstance(given, str):
+        return f"{message} (here: {given[:80]!r})"
+    return message
+
+
+def parse(text: str, name: str) -> Document:
+    """Parse YAML text. `name` stands for the file in faults. Raises ConfigError."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError([f"{name}{line}: not YAML: {error.problem or error.context}"]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError([f"{name}: not YAML: {error}"]) from None
+    reader = _Reader(name)
+    data = None if root is None else reader.value(root, ())
+    if reader.faults:
+        raise ConfigError(reader.faults)
+    return Document(name, data, reader.lines)
+
+
+def load(path: Path) -> Document:
+    """Read and parse a file (1 MiB at most). Raises ConfigError, also when it cannot be read."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    if len(raw) > 1 << 20:
+        raise ConfigError([f"{path}: {len(raw)} bytes; a configuration file has at most 1 MiB"])
+    try:
+        return parse(raw.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: byte {error.start} is not UTF-8 (0x{raw[error.start]:02x})"]) from None
+
+
+class _Reader:
+    """Turns YAML nodes into data, and remembers lines and faults."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines: dict[Location, int] = {}
+        self.faults: list[str] = []
+        self._seen: set[int] = set()
+
+    def value(self, node: yaml.Node, at: Location) -> Any:
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if id(node) in self._seen:
+            self._fault(node, at, "anchors and aliases are not used here; write the value out")
+            return None
+        self._seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            return None if node.style is None and node.value in ("", "null", "~") else node.value
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._fault(key_node, at, "a key must be plain text")
+            elif key_node.value in mapping:
+                self._fault(key_node, (*at, key_node.value), "this key stands twice")
+            else:
+                self.lines[(*at, key_node.value)] = key_node.start_mark.line + 1
+                mapping[key_node.value] = self.value(value_node, (*at, key_node.value))
+        return mapping
+
+    def _fault(self, node: yaml.Node, at: Location, text: str) -> None:
+        key = ".".join(map(str, at)) or "(whole file)"
+        self.faults.append(f"{self.name}:{node.start_mark.line + 1}: {key}: {text}")

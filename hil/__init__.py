@@ -1,0 +1,1 @@
+"""The bench: simulated meters and real ones on the same line."""
