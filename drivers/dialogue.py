@@ -8,7 +8,8 @@ Rule 3. A frame ends by its length or its end character, never by silence.
 Rule 4. Trouble reaches the driver as a `DriverError` thrown into the generator at its `Receive`. The class says what
         to do next; the text says what was expected, what came (hex) and what the operator should do.
 Rule 5. After an answer that did not come in time, the meter is given silence before it is asked anything else, so that
-        its late answer is never taken for the answer to another question (`exchange`).
+        its late answer is never taken for the answer to another question (`exchange`). It holds for answers that come
+        up to three times later than they should.
 """
 
 from __future__ import annotations
@@ -30,9 +31,16 @@ class DriverError(Exception):
 
 
 class DamagedFrame(DriverError):
-    """Noise or a foreign frame. Flush the line, ask again."""
+    """Noise or a foreign frame. Flush the line, ask again.
+
+    `whole`: by its header and length the answer has come, only its check is wrong. Else it may still be under way.
+    """
 
     kind = "damaged"
+
+    def __init__(self, text: str, *, whole: bool = False) -> None:
+        super().__init__(text)
+        self.whole = whole
 
 
 class NoAnswer(DriverError):
@@ -142,36 +150,84 @@ Step = Send | Receive | SetLine | Pause | Drain
 Dialogue = Generator[Step, Any, T]
 
 
+# After a whole frame with a wrong check nothing more is due; what an adapter still holds back comes within its latency
+# (FTDI's USB timer is 16 ms by default, network converters pack for some tens of milliseconds).
+SETTLE = 0.05
+
+# The second asking leaves at the earliest 2 x `first` after the first one (one spent waiting, one draining). If what
+# came then was the first one's late answer, the second one's follows as much later: it is given that and half again.
+LATE = 3
+
+
 def exchange(
-    request: bytes, parse: Parser, *, first: float, between: float, most: int = 512, damaged_again: int = 2
+    request: bytes,
+    parse: Parser,
+    *,
+    first: float,
+    between: float,
+    most: int = 512,
+    damaged_again: int = 2,
+    late: float | None = None,
 ) -> Dialogue[Any]:
     """One question and its answer, asked again as the error's class says.
 
     Damage is asked again `damaged_again` times (two: with one frame in ten damaged, one reading in a thousand is lost),
-    silence once, a refusal never. If any asking timed out, its answer may still be under way: before the next question
-    the line is drained for the whole reaction time, so that a late answer is nobody's (rule 5).
+    silence once, a refusal never. While an answer may still be under way, the line is drained for `late` seconds before
+    the same question, and `LATE` times that before whatever comes next (rule 5). `late` is `first` unless it is told;
+    0 where an answer names its question.
 
     Returns the frame; raises the last DriverError.
     """
+    late = first if late is None else late
+    answer, due = yield from _asked_again(request, Receive(parse, first, between, most), damaged_again, late)
+    if due and late:
+        yield Drain(LATE * late)
+    if isinstance(answer, DriverError):
+        raise answer
+    return answer
+
+
+def _asked_again(request: bytes, receive: Receive, damaged_again: int, late: float) -> Dialogue[tuple[Any, bool]]:
+    """The frame, or the last error; and whether an answer may still be under way."""
     silences = damages = 0
+    due = False
     while True:
         yield Send(request)
         try:
-            frame = yield Receive(parse, first, between, most)
-        except NoAnswer:
-            silences += 1
-            yield Drain(first)
+            return (yield receive), due
+        except NoAnswer as error:
+            silences, due = silences + 1, True
             if silences > 1:
-                raise
-        except DamagedFrame:
-            damages += 1
-            yield Drain(between)
+                return error, due
+            yield Drain(max(late, SETTLE))
+        except DamagedFrame as error:
+            damages, due = damages + 1, due or not error.whole
             if damages > damaged_again:
-                raise
-        else:
-            if silences:
-                yield Drain(first)
-            return frame
+                return error, due
+            yield Drain(SETTLE if error.whole else max(late, SETTLE))
+        except DriverError as error:
+            return error, due
+
+
+# ----------------------------------------------------------------------------- the wire's arithmetic
+
+
+def line_bits(framing: str) -> int:
+    """Bits of one character on the wire: start bit, data bits, parity bit if any, stop bits. "8N1" -> 10."""
+    return 1 + int(framing[0]) + (framing[1] != "N") + int(framing[2])
+
+
+def character_seconds(baudrate: int, framing: str) -> float:
+    """Seconds that one character takes on the wire."""
+    return line_bits(framing) / baudrate
+
+
+def silence(baudrate: int) -> float:
+    """Seconds of silence before every request: 3.5 characters of 11 bits, fixed 1.75 ms above 19200 baud.
+
+    Modbus over serial line V1.02, 2.5.1.1. Protocols that ask for none are not harmed by it, and share wires with it.
+    """
+    return 0.00175 if baudrate > 19200 else 3.5 * 11 / baudrate
 
 
 # ----------------------------------------------------------------------------- what is asked and what came

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-_CODE = re.compile(r"(?P<c>\d{1,3})\.(?P<d>\d{1,3})\.(?P<e>\d{1,3})")
+_CODE = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})")
 
-# Value group C of electricity (IEC 62056-6-1, table of C codes): quantity by C modulo the phase blocks 0, 20, 40, 60.
+# Value group C of electricity (IEC 62056-6-1, table of C codes): quantity by C without its phase block (20, 40, 60).
 _ENERGY_UNIT = {1: "kWh", 2: "kWh", 3: "kvarh", 4: "kvarh", 5: "kvarh", 6: "kvarh", 7: "kvarh", 8: "kvarh"}
 _ENERGY_UNIT |= {9: "kVAh", 10: "kVAh", 15: "kWh", 16: "kWh"}
 _INSTANT_UNIT = {1: "W", 2: "W", 3: "var", 4: "var", 9: "VA", 10: "VA", 11: "A", 12: "V", 13: "", 14: "Hz", 16: "W"}
@@ -45,19 +46,24 @@ class Obis:
 
     @property
     def _quantity(self) -> int:
-        """Value group C with its phase taken off: 21-40 are L1, 41-60 L2, 61-80 L3 of 1-20 (IEC 62056-6-1)."""
-        return self.c if self.c <= 20 else (self.c - 1) % 20 + 1
+        """Value group C with its phase taken off: 21-40 are L1, 41-60 L2, 61-80 L3 of 1-20 (IEC 62056-6-1).
+
+        What stands above (angles, the neutral, harmonics) has no such order and is no quantity of ours: 0.
+        """
+        return (self.c - 1) % 20 + 1 if 1 <= self.c <= 80 else 0
 
 
+@lru_cache(maxsize=1024)
 def parse(text: str) -> Obis:
     """Parse "1.8.0". Raises ValueError that says what was expected."""
     match = _CODE.fullmatch(text)
-    if match is None or any(int(group) > 255 for group in match.groups()):
+    numbers = [int(group) for group in match.groups()] if match else []
+    if not numbers or max(numbers) > 255:
         raise ValueError(f"{text!r} is not an OBIS code C.D.E such as 1.8.0 (three numbers 0-255 with dots)")
-    c, d, e = (int(group) for group in match.groups())
-    if str(Obis(c, d, e)) != text:
-        raise ValueError(f"{text!r}: write {Obis(c, d, e)} (no leading zeros)")
-    return Obis(c, d, e)
+    obis = Obis(*numbers)
+    if str(obis) != text:
+        raise ValueError(f"{text!r}: write {obis} (no leading zeros)")
+    return obis
 
 
 def sort_key(code: str) -> tuple[int, int, int]:

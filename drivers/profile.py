@@ -9,231 +9,184 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from drivers import obis, strict_yaml
+from drivers.profile_faults import contradictions
+from drivers.profile_places import (
+    NONE,
+    PLACE,
+    ClockRegister,
+    FrozenRegisters,
+    OwnClock,
+    Place,
+    Register,
+    Serial,
+    SerialRegister,
+    Strict,
+)
+from drivers.profile_spelling import (
+    ID,
+    Baudrate,
+    Code,
+    Flag,
+    Framing,
+    Function,
+    Hex,
+    Seconds,
+    Shown,
+    Spelled,
+    Text,
+    Wire,
+    choice,
+    whole,
+)
 from drivers.strict_yaml import ConfigError
-from drivers.values import CLOCK_SIZE, SIZE, ClockType, Marker, NumberType, TextType, WordOrder, base_unit
+from drivers.values import Marker, WordOrder
+
+__all__ = [
+    "CLOCK",
+    "METERS",
+    "SERIAL",
+    "ClockRegister",
+    "FrozenRegisters",
+    "LineDefaults",
+    "ModbusSettings",
+    "Place",
+    "Profile",
+    "Proof",
+    "Register",
+    "SerialRegister",
+    "json_schema",
+    "load",
+    "load_all",
+    "load_file",
+    "parse",
+]
 
 METERS = Path(__file__).resolve().parent.parent / "profiles" / "meters"
 SERIAL, CLOCK = "serial", "clock"  # names of these two where a proof lists them beside OBIS codes
-
-
-class Strict(BaseModel):
-    """Frozen; an unknown key is a fault."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _code(text: str) -> str:
-    return str(obis.parse(text))
-
-
-def _hex(text: Any) -> int:
-    if not isinstance(text, str) or not re.fullmatch(r"[0-9A-F]{4}", text):
-        raise ValueError("a wire address is four upper-case hex digits, quoted, counted from 0, e.g. 0048")
-    return int(text, 16)
-
-
-def _bytes(text: Any) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except (TypeError, ValueError):
-        raise ValueError("bytes are hex digits, blanks between bytes allowed, e.g. 01 04 04") from None
-
-
-def _unit(text: str | None) -> str:
-    base_unit(text or "")
-    return text or ""
-
-
-def _scale(value: Decimal) -> Decimal:
-    if not value.is_finite() or value <= 0:
-        raise ValueError("a scale is a positive number")
-    return value
-
-
-def _milliseconds(text: Any) -> float:
-    match = re.fullmatch(r"(\d{1,6})ms", text) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError("a time in a profile is whole milliseconds, e.g. 500ms")
-    return int(match[1]) / 1000
-
-
-Code = Annotated[str, AfterValidator(_code)]
-Wire = Annotated[int, BeforeValidator(_hex)]
-Hex = Annotated[bytes, BeforeValidator(_bytes)]
-Unit = Annotated[str, BeforeValidator(_unit)]
-Scale = Annotated[Decimal, AfterValidator(_scale)]
-Seconds = Annotated[float, BeforeValidator(_milliseconds)]
-Framing = Annotated[str, Field(pattern=r"^[78][NEO][12]$")]
-Function = Annotated[Literal[3, 4], BeforeValidator(lambda text: {"03": 3, "04": 4}.get(text, text))]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
+STRENGTH = ("captured", "document", "computed")  # kinds of proof, the strongest first
 
 
 class LineDefaults(Strict):
-    """How the meter leaves the factory. `turnaround`: seconds it usually thinks; `timeout`: its longest."""
+    """How the meter leaves the factory, and how long it thinks. gateway.yaml may say otherwise for one meter."""
 
-    baudrate: Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+    baudrate: Baudrate
     framing: Framing
     turnaround: Seconds = 0.02
+    """Usual time from the last byte of a request to the first of its answer; requests are planned with it."""
     timeout: Seconds = 0.5
-    source: Text | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("baudrate"), str) and data["baudrate"].isdigit():
-            data = {**data, "baudrate": int(data["baudrate"])}
-        return data
-
-
-class Register(Strict):
-    """One value: OBIS code -> wire address, type, unit of the meter and scale (unit = raw x scale)."""
-
-    address: Wire
-    type: NumberType
-    unit: Unit
-    scale: Scale = Decimal(1)
-    function: Function | None = None
-    caveat: Text | None = None
-
-    @property
-    def words(self) -> int:
-        """How many 16-bit registers it takes."""
-        return SIZE[self.type] // 2
-
-    @property
-    def factor(self) -> Decimal:
-        """What a raw value is multiplied by to be in Wh, varh, VAh or the SI unit."""
-        return self.scale * base_unit(self.unit)[1]
-
-
-class SerialRegister(Strict):
-    """Where the serial number is. `words` is given for text only."""
-
-    address: Wire
-    type: TextType
-    words: int = 0
-    function: Function | None = None
-    caveat: Text | None = None
-
-    @model_validator(mode="after")
-    def _words(self) -> SerialRegister:
-        if (self.type in SIZE) == bool(self.words):
-            raise ValueError("words: needed for ascii and hex, not allowed for types that have their own length")
-        return self
-
-    @property
-    def length(self) -> int:
-        """How many 16-bit registers it takes."""
-        return self.words or SIZE[self.type] // 2
-
-
-class ClockRegister(Strict):
-    """Where the meter's own clock, or the stamp of a closing, is."""
-
-    address: Wire
-    type: ClockType
-    function: Function | None = None
-    caveat: Text | None = None
-
-    @property
-    def length(self) -> int:
-        """How many 16-bit registers it takes."""
-        return CLOCK_SIZE[self.type] // 2
-
-
-class FrozenRegisters(Strict):
-    """Registers that the meter froze at a closing: `stamp` says when, or `back` counts months (1: the last)."""
-
-    stamp: ClockRegister | None = None
-    back: int | None = Field(default=None, ge=1, le=36)
-    registers: Mapping[Code, Register] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _label(self) -> FrozenRegisters:
-        if (self.stamp is None) == (self.back is None):
-            raise ValueError("frozen registers need either a stamp or a counter `back`")
-        return self
+    """The longest such time: a meter that has not begun to answer by then is taken for silent."""
+    source: Text
+    """Where these four are from; what no document says is named as chosen, with the reason."""
 
 
 class ModbusSettings(Strict):
-    """What all registers of the meter share. `most_registers`: in one request. `even`: start and count are even.
-
-    `alone`: registers that must be read one at a time. `not_available`: what stands for "no value".
-    """
+    """What all registers of the meter share."""
 
     function: Function
+    """03: holding registers, 04: input registers."""
     word_order: WordOrder
-    most_registers: int = Field(ge=1, le=125)  # Modbus Application Protocol V1.1b3, 6.3: at most 125
-    even: bool = False
+    """Which register of a value comes first: big, the most significant; little, the least significant."""
+    most_registers: Annotated[int, whole(1, 125)]  # Modbus Application Protocol V1.1b3, 6.3: at most 125
+    """At most so many in one request."""
+    even: Flag = False
+    """Start address and count of a request must be even."""
     alone: tuple[Wire, ...] = ()
+    """Registers that must be read one at a time."""
     not_available: tuple[Marker, ...] = ()
+    """What stands for "no value": ones (every bit set), max (the largest signed value, 7F FF ...)."""
 
 
 class Proof(Strict):
-    """A request, the answer's bytes, and the values they must give (as `meterline read` prints them).
-
-    `captured` on a meter, printed in a `document`, or `computed` from the document by other means than our encoder.
-    """
+    """A request, the answer's bytes, and the values they must give (as `meterline read` prints them)."""
 
     kind: Literal["captured", "document", "computed"]
+    """Captured on a meter, printed in a document, or computed from the document by other means than our encoder."""
     source: Text
+    """Where the bytes are from, so that anybody can look them up."""
+    device: Text | None = None
+    """The meter the bytes are from, where that is a sibling with the same registers."""
     request: Hex
     answer: Hex
-    gives: Mapping[str, str] = Field(min_length=1)
+    gives: Mapping[str, Shown] = Field(min_length=1)
+    """Code (or serial, or clock) -> text. All that the answer holds of this profile, no more and no less."""
+
+    @property
+    def label(self) -> str:
+        """Its kind, and whether the bytes are a sibling's."""
+        return f"{self.kind} (sibling)" if self.device else self.kind
 
 
 class Profile(Strict):
-    """A meter profile. `max_current` (A per phase) bounds how fast registers grow; `digits` stand before the point."""
+    """A meter profile. See profiles/README.md."""
 
-    schema_: Literal["1"] = Field(alias="schema")
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
+    schema_: Annotated[str, choice("1", read=str)] = Field(alias="schema")
+    id: Annotated[str, Spelled(ID, "an id has lower-case letters, digits, dots and dashes, e.g. abb-b23", str)]
+    """Brand and model; the file's name."""
     title: Text
     protocol: Literal["modbus"]
     source: Text
-    phases: Literal[1, 3] = Field(strict=False)
-    max_current: int = Field(ge=1, le=10000)
-    digits: int | None = Field(default=None, ge=4, le=12)
+    """The documents, code and captures that the registers are from."""
+    phases: Annotated[Literal[1, 3], choice("1", "3")]
+    max_current: Annotated[int, whole(1, 10000)]
+    """A per phase: bounds how fast energy registers can grow."""
+    digits: Annotated[int, whole(4, 12)] | None = None
+    """Digits of the dial before the point (kWh), where they are known: it starts again from 0 after all nines."""
     total: Literal["register", "sum"] = "register"
+    """sum: the meter has no register of the total, its tariffs are added up (quality 11.0)."""
     line: LineDefaults
     modbus: ModbusSettings
-    serial: Literal["none"] | SerialRegister
-    clock: Literal["none"] | ClockRegister = "none"
+    serial: Serial
+    """none: no register is known; the meter's identity is then unproven."""
+    clock: OwnClock = "none"
     registers: Mapping[Code, Register] = Field(min_length=1)
     frozen: tuple[FrozenRegisters, ...] = ()
     caveats: tuple[Text, ...] = ()
     proof: tuple[Proof, ...] = Field(min_length=1)
-    digest: str = Field(default="", exclude=True)
+    _digest: str = PrivateAttr("")
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _typed(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("phases") in ("1", "3"):
-            data = {**data, "phases": int(data["phases"])}
-        return data
+    def _consistent(cls, data: Any, handler: ModelWrapValidatorHandler[Profile]) -> Profile:
+        """Faults of single keys and contradictions between keys, all at once."""
+        faults = [
+            InitErrorDetails(type="value_error", loc=location, input=None, ctx={"error": ValueError(text)})
+            for location, text in contradictions(data)
+        ]
+        try:
+            profile = handler(data)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                if item["type"] == "too_short" and item["input"]:
+                    continue  # it counts sound items only: what is wrong with the others is said already
+                location = tuple(part for part in item["loc"] if part not in (NONE, PLACE, "[key]"))
+                detail = InitErrorDetails(type=item["type"], loc=location, input=item["input"])
+                faults.append({**detail, "ctx": item["ctx"]} if "ctx" in item else detail)
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return profile
 
-    @model_validator(mode="after")
-    def _sound(self) -> Profile:
-        for code, register in self.registers.items():
-            wanted, got = base_unit(obis.parse(code).unit)[0], base_unit(register.unit)[0]
-            if wanted != got:
-                raise ValueError(f"registers.{code}: its unit is {wanted} (with a prefix), not {got or 'none'}")
-        for item in self.proof:
-            for name in item.gives:
-                if name not in self.registers and name not in (SERIAL, CLOCK):
-                    raise ValueError(f"proof: {name} is not a register of this profile")
-        return self
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the digest of the file's bytes; empty for a profile that was not read from bytes."""
+        return self._digest
 
     @cached_property
     def energy_codes(self) -> tuple[str, ...]:
-        """The codes that count energy, in file order of OBIS."""
+        """The codes that count energy, in OBIS order."""
         return tuple(sorted((c for c in self.registers if obis.parse(c).is_energy), key=obis.sort_key))
 
     @property
@@ -242,19 +195,29 @@ class Profile(Strict):
         return sum(f"1.8.{n}" in self.registers for n in range(1, 5))
 
     @property
+    def proven(self) -> Proof:
+        """The strongest proof of the energy that is billed: of those that give 1.8.0 (or what stands for it)."""
+        code = "1.8.0" if "1.8.0" in self.registers else self.energy_codes[0]
+        proofs = (proof for proof in self.proof if code in proof.gives)
+        return min(proofs, key=lambda proof: (STRENGTH.index(proof.kind), proof.device is not None))
+
+    @property
     def proof_kind(self) -> str:
-        """The strongest kind of proof: captured, document, computed."""
-        kinds = {item.kind for item in self.proof}
-        return next(kind for kind in ("captured", "document", "computed") if kind in kinds)
+        """How the billed energy is proven: captured, document, computed."""
+        return self.proven.kind
 
     @property
     def all_caveats(self) -> tuple[str, ...]:
-        """The profile's caveats and those of single registers, with their code."""
-        own = [f"{code}: {register.caveat}" for code, register in self.registers.items() if register.caveat]
-        for name, place in ((SERIAL, self.serial), (CLOCK, self.clock)):
-            if not isinstance(place, str) and place.caveat:
-                own.append(f"{name}: {place.caveat}")
+        """The profile's caveats, and those of single places with their names."""
+        places: list[tuple[str, Place | str]] = [(SERIAL, self.serial), (CLOCK, self.clock), *self.registers.items()]
+        for number, block in enumerate(self.frozen, 1):
+            places += [(f"frozen {number}, {code}", register) for code, register in block.registers.items()]
+        own = (f"{name}: {place.caveat}" for name, place in places if not isinstance(place, str) and place.caveat)
         return (*self.caveats, *own)
+
+    def as_written(self) -> dict[str, Any]:
+        """The profile as the keys and texts of its file, without those that say nothing."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
 
 def parse(text: bytes, name: str) -> Profile:
@@ -269,7 +232,8 @@ def parse(text: bytes, name: str) -> Profile:
         profile = Profile.model_validate(document.data)
     except ValidationError as error:
         raise ConfigError(document.faults(error)) from None
-    return profile.model_copy(update={"digest": "sha256:" + hashlib.sha256(text).hexdigest()})
+    profile._digest = "sha256:" + hashlib.sha256(text).hexdigest()
+    return profile
 
 
 @lru_cache(maxsize=256)
@@ -281,7 +245,8 @@ def load_file(path: Path) -> Profile:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     profile = parse(text, str(path))
     if profile.id != path.stem:
-        raise ConfigError([f"{path}: id: the file is called {path.stem}, the profile {profile.id}"])
+        line = strict_yaml.parse(text.decode("utf-8"), str(path)).where(("id",))
+        raise ConfigError([f"{line}: id: must be the file's name, {path.stem} (here: {profile.id!r})"])
     return profile
 
 
@@ -290,7 +255,7 @@ def load(name: str) -> Profile:
     if name.endswith(".yaml"):
         return load_file(Path(name))
     path = METERS / f"{name}.yaml"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", name) or not path.is_file():
+    if not re.fullmatch(ID, name) or not path.is_file():
         known = ", ".join(sorted(file.stem for file in METERS.glob("*.yaml")))
         raise ConfigError([f"profile {name!r} is not known; known are {known}, or the path of a .yaml file"])
     return load_file(path)
@@ -311,5 +276,19 @@ def load_all() -> dict[str, Profile]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a profile file."""
-    return Profile.model_json_schema()
+    """The JSON schema of a profile file as it is written, for editors. Contradictions between keys are not in it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_for_editors(Profile.model_json_schema())}
+
+
+def _for_editors(node: Any) -> Any:
+    """Without titles and defaults (those are names and values of ours, not of the file), and strict in its keys."""
+    if isinstance(node, list):
+        return [_for_editors(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _for_editors(value) for key, value in node.items() if key not in ("title", "default", "propertyNames")}
+    if isinstance(node.get("title"), dict):  # the key of a profile that is called so
+        kept["title"] = _for_editors(node["title"])
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
+    return kept

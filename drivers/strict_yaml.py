@@ -64,13 +64,21 @@ def _in_words(kind: str, message: str, given: Any) -> str:
 def parse(text: str, name: str) -> Document:
     """Parse YAML text. `name` stands for the file in faults. Raises ConfigError."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError([f"{name}{line}: not YAML: {error.problem or error.context}"]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError([f"{name}: not YAML: {error}"]) from None
+        text = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError([f"{name}{line}: not YAML: {text}"]) from None
+    except yaml.reader.ReaderError as error:
+        line = f":{text.count(chr(10), 0, error.position) + 1}"
+        raise ConfigError([f"{name}{line}: not YAML: the character U+{error.character:04X}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{name}: not YAML for this program: nested too deeply"]) from None
+    if loader.faults:
+        # Not read any further: what aliases repeat may be without measure.
+        raise ConfigError(f"{name}:{number}: {fault}" for number, fault in loader.faults)
     reader = _Reader(name)
     data = None if root is None else reader.value(root, ())
     if reader.faults:
@@ -92,6 +100,23 @@ def load(path: Path) -> Document:
         raise ConfigError([f"{path}: byte {error.start} is not UTF-8 (0x{raw[error.start]:02x})"]) from None
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's own, that notes what is not used here: (line, text)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.faults: list[tuple[int, str]] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # only its stub has no types
+        line = event.start_mark.line + 1
+        if event.anchor is not None:
+            self.faults.append((line, "anchors and aliases are not used here; write the value out"))
+        if getattr(event, "tag", None) is not None:
+            self.faults.append((line, f"tags such as {event.tag} are not used here; write the value alone"))
+        return super().compose_node(parent, index)
+
+
 class _Reader:
     """Turns YAML nodes into data, and remembers lines and faults."""
 
@@ -99,29 +124,25 @@ class _Reader:
         self.name = name
         self.lines: dict[Location, int] = {}
         self.faults: list[str] = []
-        self._seen: set[int] = set()
 
     def value(self, node: yaml.Node, at: Location) -> Any:
         self.lines.setdefault(at, node.start_mark.line + 1)
-        if id(node) in self._seen:
-            self._fault(node, at, "anchors and aliases are not used here; write the value out")
-            return None
-        self._seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return None if node.style is None and node.value in ("", "null", "~") else node.value
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self._fault(key_node, at, "a key must be plain text")
-            elif key_node.value in mapping:
-                self._fault(key_node, (*at, key_node.value), "this key stands twice")
+                self._fault(line, at, "a key must be plain text")
+            elif key in mapping:
+                self._fault(line, (*at, key), f"this key stands twice, first in line {self.lines[(*at, key)]}")
             else:
-                self.lines[(*at, key_node.value)] = key_node.start_mark.line + 1
-                mapping[key_node.value] = self.value(value_node, (*at, key_node.value))
+                self.lines[(*at, key)] = line
+                mapping[key] = self.value(value_node, (*at, key))
         return mapping
 
-    def _fault(self, node: yaml.Node, at: Location, text: str) -> None:
+    def _fault(self, line: int, at: Location, text: str) -> None:
         key = ".".join(map(str, at)) or "(whole file)"
-        self.faults.append(f"{self.name}:{node.start_mark.line + 1}: {key}: {text}")
+        self.faults.append(f"{self.name}:{line}: {key}: {text}")

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import struct
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Literal
 
 NumberType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]
-TextType = Literal["ascii", "hex", "u32", "u64", "bcd32"]
+TextType = Literal["ascii", "ascii-low", "hex", "u32", "u64", "bcd32"]
 ClockType = Literal["ymdhms-bytes", "iec870-words"]
 WordOrder = Literal["big", "little"]
 Marker = Literal["ones", "max"]
 
 SIZE: dict[str, int] = {"u16": 2, "s16": 2, "u32": 4, "s32": 4, "u64": 8, "s64": 8, "f32": 4, "f64": 8, "bcd32": 4}
 CLOCK_SIZE: dict[str, int] = {"ymdhms-bytes": 6, "iec870-words": 8}
+
+# Products are exact: the longest double has 1,074 digits behind its point and 309 before it (IEEE 754, binary64).
+_EXACT = Context(prec=2000, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 # Prefix of a unit as a power of ten, and the unit in which Meterline carries it.
 _PREFIX = {"": 0, "k": 3, "M": 6, "m": -3}
@@ -49,20 +52,33 @@ def _words(raw: bytes, order: WordOrder) -> bytes:
 def decode_number(kind: NumberType, raw: bytes, order: WordOrder, markers: tuple[Marker, ...] = ()) -> Decimal | None:
     """Decode one number from its registers as they came.
 
-    `markers`: what this meter sends for "not available": "ones" (every bit set) and "max" (the largest signed value,
-    7F FF ...). Floats that are no number are never available. Raises ValueError when the length is wrong.
+    `markers`: what this meter sends for "not available": "ones" in unsigned types (every bit set; in a signed type that
+    is -1) and "max" in signed ones (7F FF ..., the largest value). Floats that are no number are never available.
+    Raises ValueError when the length is wrong.
     """
     if len(raw) != SIZE[kind]:
         raise ValueError(f"{kind} has {SIZE[kind]} bytes, not {len(raw)}")
     raw = _words(raw, order)
-    if "ones" in markers and raw == b"\xff" * len(raw):
-        return None
-    if "max" in markers and raw == b"\x7f" + b"\xff" * (len(raw) - 1):
-        return None
     if kind[0] == "f":
         value = Decimal(struct.unpack(">f" if kind == "f32" else ">d", raw)[0])
-        return value if value.is_finite() else None
+        return (value or Decimal(0)) if value.is_finite() else None  # a float's minus zero is zero
+    if raw == _marker(kind, markers):
+        return None
     return Decimal(int.from_bytes(raw, "big", signed=kind[0] == "s"))
+
+
+def _marker(kind: NumberType, markers: tuple[Marker, ...]) -> bytes | None:
+    """What an integer type sends for "not available", most significant byte first."""
+    if kind[0] == "u":
+        return b"\xff" * SIZE[kind] if "ones" in markers else None
+    return b"\x7f" + b"\xff" * (SIZE[kind] - 1) if "max" in markers else None
+
+
+def not_available(kind: NumberType, order: WordOrder, markers: tuple[Marker, ...]) -> bytes:
+    """What a meter sends for "not available": its marker, no number as a float, zeros where it has no marker."""
+    if kind[0] == "f":
+        return _words(struct.pack(">f" if kind == "f32" else ">d", float("nan")), order)
+    return _words(_marker(kind, markers) or bytes(SIZE[kind]), order)
 
 
 def encode_number(kind: NumberType, value: Decimal, order: WordOrder) -> bytes:
@@ -97,25 +113,37 @@ def shortest(kind: NumberType, value: Decimal) -> Decimal:
     raise AssertionError(f"nine digits did not name {value}")
 
 
+def si_value(kind: NumberType, value: Decimal, factor: Decimal) -> Decimal:
+    """A quantity in its SI unit, exact from what the register names, and written without an exponent."""
+    return Decimal(f"{_EXACT.multiply(shortest(kind, value), factor):f}")
+
+
 def whole_wh(kind: NumberType, value: Decimal, factor: Decimal) -> int:
     """Energy as a whole number of Wh: `value` x `factor` (Wh per unit of the register).
 
     Integers: exact, digits below 1 Wh dropped (towards zero). Floats: nearest whole Wh, half to even.
     """
-    exact = value * factor
+    exact = _EXACT.multiply(value, factor)
     if kind[0] == "f":
         return int(exact.to_integral_value(rounding=ROUND_HALF_EVEN))
     return int(exact)
 
 
+def in_units(value: Decimal, factor: Decimal) -> Decimal:
+    """The other way: what a register holds of a value in Wh or an SI unit, to 50 digits."""
+    return Context(prec=50).divide(value, factor)
+
+
 def decode_text(kind: TextType, raw: bytes, order: WordOrder) -> str | None:
     """A serial number as text: printable ASCII without padding, decimal of an integer, or the hex digits themselves.
 
-    None where nothing is there (blank, all zero or all ones).
+    "ascii": two characters a register; "ascii-low": one, in its low byte, the high byte says nothing. None where
+    nothing is there (blank, all zero or all ones).
     """
     if raw in (b"\xff" * len(raw), b"\x00" * len(raw)):
         return None
-    if kind == "ascii":
+    if kind in ("ascii", "ascii-low"):
+        raw = raw if kind == "ascii" else raw[1::2]
         text = raw.split(b"\x00", 1)[0].decode("ascii", "replace").strip()
         if not text:
             return None
@@ -133,17 +161,18 @@ def decode_text(kind: TextType, raw: bytes, order: WordOrder) -> str | None:
 
 def encode_text(kind: TextType, text: str, size: int, order: WordOrder) -> bytes:
     """The meter's side of `decode_text`: `size` bytes. Raises ValueError when the text does not fit."""
-    if kind == "ascii":
-        raw = text.encode("ascii")
-        if len(raw) > size:
-            raise ValueError(f"{text!r} has more than {size} characters")
-        return raw.ljust(size, b"\x00")
-    if kind in ("hex", "bcd32"):
-        return _words(bytes.fromhex(text.rjust(2 * size, "0")), order)
+    if kind in ("ascii", "ascii-low"):
+        raw, room = text.encode("ascii"), size if kind == "ascii" else size // 2
+        if len(raw) > room:
+            raise ValueError(f"{text!r} has more than {room} characters")
+        raw = raw.ljust(room, b"\x00")
+        return raw if kind == "ascii" else b"".join(bytes((0, byte)) for byte in raw)
+    base = 16 if kind == "hex" else 10
     try:
-        return _words(int(text).to_bytes(size, "big"), order)
+        number = int(text, base) if kind != "bcd32" else int(str(int(text)), 16)
+        return _words(number.to_bytes(size, "big"), order)
     except (ValueError, OverflowError):
-        raise ValueError(f"serial number {text!r} does not fit into a {size}-byte integer") from None
+        raise ValueError(f"serial number {text!r} does not fit into {size} bytes of type {kind}") from None
 
 
 def decode_clock(kind: ClockType, raw: bytes) -> str | None:
@@ -156,6 +185,8 @@ def decode_clock(kind: ClockType, raw: bytes) -> str | None:
         raise ValueError(f"{kind} has {CLOCK_SIZE[kind]} bytes, not {len(raw)}")
     if kind == "ymdhms-bytes":
         year, month, day, hour, minute, second = raw
+    elif raw[5] & 0x80:  # bit IV: the time is invalid
+        return None
     else:
         year, month, day = raw[1] & 0x7F, raw[2] & 0x0F, raw[3] & 0x1F
         hour, minute, second = raw[4] & 0x1F, raw[5] & 0x3F, int.from_bytes(raw[6:8], "big") // 1000

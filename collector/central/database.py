@@ -1,19 +1,67 @@
-"""The tables of the centre's registry and ledger (SQLAlchemy Core), and how an engine for them is made.
+"""The tables of the centre's registry, ledger and kept snapshots (SQLAlchemy Core), and what their SQL has in common.
 
-Rule 1. Nothing here is changed in place except `gateway_status` and the end of a segment: points get new versions,
-        the ledger gets new revisions, evidence and quarantine only grow.
+Rule 1. Nothing here is changed in place except `gateway_status` and the end of a segment: points and bindings get new
+        versions, the ledger gets new revisions, evidence and quarantine only grow.
 Rule 2. Instants are whole milliseconds UTC, kWh and ratios are text of exact decimals, documents are JSON text.
 Rule 3. Tables change by Alembic migrations only (`collector/central/migrations`), from the first one on.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from collections.abc import Collection, Iterator
+from types import ModuleType
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 metadata = MetaData()
 
 # SQLite numbers rows by itself only in a column whose type is spelled INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
+
+# Names sort by their bytes everywhere, as files and stdout promise; a PostgreSQL database may have another default.
+Name = String(63).with_variant(String(63, collation="C"), "postgresql")
+
+# A list of names in one statement: SQLite takes 32,766 parameters, PostgreSQL's protocol 65,535.
+_NAMES_AT_ONCE = 10_000
+
+
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert that leaves rows alone which are there already (by any unique key)."""
+    statement: Insert = _dialect(connection).insert(table).on_conflict_do_nothing()
+    return statement
+
+
+def insert_or_replace(connection: Connection, table: Table) -> Insert:
+    """An insert that puts the new values in the place of a row with the same primary key."""
+    statement = _dialect(connection).insert(table)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    replacing: Insert = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
+    return replacing
+
+
+def _dialect(connection: Connection) -> ModuleType:
+    return postgresql if connection.dialect.name == "postgresql" else sqlite
+
+
+def names_in_chunks(names: Collection[str]) -> Iterator[list[str]]:
+    """The names, sorted, in lists that fit into one statement."""
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _NAMES_AT_ONCE):
+        yield ordered[start : start + _NAMES_AT_ONCE]
+
 
 # What is known of a point from `valid_from` on. The latest version that is not later than an instant counts there;
 # before the first version, the first.
@@ -21,10 +69,10 @@ point_version = Table(
     "point_version",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("point", String(63), nullable=False),
+    Column("point", Name, nullable=False),
     Column("valid_from", BigInteger, nullable=False),
     Column("account", String(64), nullable=False),
-    Column("utility", String(63), nullable=False),
+    Column("utility", Name, nullable=False),
     Column("address", Text, nullable=False),
     Column("flat", Text, nullable=False),
     Column("tariffs", Integer, nullable=False),
@@ -34,21 +82,41 @@ point_version = Table(
     Index("point_version_point", "point", "valid_from"),
 )
 
+# A physical device for its whole life, and the serial number to which it is bound for ever.
+meter = Table(
+    "meter",
+    metadata,
+    Column("meter", Name, primary_key=True),
+    Column("serial_number", String(64), nullable=False),
+)
+
+# Through which gateway and by which profile a meter is read from `valid_from` on; versions count as those of a point.
+binding = Table(
+    "binding",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("meter", Name, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("profile", Name, nullable=False),
+    Column("gateway", Name, nullable=False),
+    Index("binding_meter", "meter", "valid_from"),
+    Index("binding_gateway", "gateway"),
+)
+
 # Which meter hung at which point. `from_ms` null: since ever (imported); `to_ms` null: still. `initial` and `final`:
 # JSON of OBIS code -> whole Wh from the acts that opened and closed it.
 segment = Table(
     "segment",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("point", String(63), nullable=False, index=True),
-    Column("meter", String(63), nullable=False, unique=True),
-    Column("serial_number", String(64), nullable=False),
-    Column("profile", String(63), nullable=False),
-    Column("gateway", String(63), nullable=False, index=True),
+    Column("point", Name, nullable=False),
+    Column("meter", Name, nullable=False),
     Column("from_ms", BigInteger),
     Column("to_ms", BigInteger),
     Column("initial", Text),
     Column("final", Text),
+    Index("segment_point", "point"),
+    Index("segment_meter", "meter"),
 )
 
 # Who changed what: `what` is JSON with before and after.
@@ -61,22 +129,26 @@ registry_log = Table(
     Column("what", Text, nullable=False),
 )
 
-# Values and snapshots that are kept but not believed. `register` and `value` are empty where the whole snapshot is bad.
+# Values and snapshots that are kept but not believed: one row per rejected thing of a batch, all its reasons in one
+# text. `position`: the snapshot's place in the batch. `kind` live, frozen or quantity, or empty, as `register`, `value`
+# and `month`, where the whole snapshot is bad. `time` null: the snapshot has no readable one.
 quarantine = Table(
     "quarantine",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("gateway", String(63), nullable=False),
+    Column("gateway", Name, nullable=False),
     Column("spool", String(12), nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("position", Integer, nullable=False),
-    Column("meter", Text, nullable=False),
-    Column("time", BigInteger),
+    Column("kind", String(8), nullable=False),
+    Column("month", String(7), nullable=False),
     Column("register", String(16), nullable=False),
+    Column("meter", Name, nullable=False),
+    Column("time", BigInteger),
     Column("value", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("snapshot", Text, nullable=False),
-    UniqueConstraint("gateway", "spool", "sequence", "position", "register", name="quarantine_once"),
+    UniqueConstraint("gateway", "spool", "sequence", "position", "kind", "month", "register", name="quarantine_once"),
     Index("quarantine_meter_time", "meter", "time"),
 )
 
@@ -84,11 +156,11 @@ quarantine = Table(
 evidence = Table(
     "evidence",
     metadata,
-    Column("gateway", String(63), primary_key=True),
+    Column("gateway", Name, primary_key=True),
     Column("spool", String(12), primary_key=True),
     Column("sequence", BigInteger, primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("meter", String(63), nullable=False),
+    Column("meter", Name, nullable=False),
     Column("asked", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("zone", String(64), nullable=False),
@@ -96,11 +168,14 @@ evidence = Table(
     Index("evidence_meter_asked", "meter", "asked"),
 )
 
-# The last status of each gateway, as it came.
+# The health of each gateway. `online`: what its last word, or its will, said (0 or 1); `since`: since when it says so;
+# `at`: when the last word came. `status`: the last one with details, as it came (a will has none).
 gateway_status = Table(
     "gateway_status",
     metadata,
-    Column("gateway", String(63), primary_key=True),
+    Column("gateway", Name, primary_key=True),
+    Column("online", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
 )
@@ -112,8 +187,8 @@ ledger = Table(
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("period", String(7), nullable=False),
-    Column("utility", String(63), nullable=False),
-    Column("point", String(63), nullable=False),
+    Column("utility", Name, nullable=False),
+    Column("point", Name, nullable=False),
     Column("register", String(16), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -130,7 +205,7 @@ close_run = Table(
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("period", String(7), nullable=False),
-    Column("utility", String(63), nullable=False),
+    Column("utility", Name, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("manifest", Text, nullable=False),

@@ -1,0 +1,200 @@
+"""The files of an emitted month: billing.csv, findings.csv, manifest.json, written whole into a folder r<N> by rename.
+
+The bytes depend on the rows alone: no clock, no path, no version. So a folder that a crash kept from appearing, or
+that somebody removed, is written again from the ledger and is the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from collector.central.ledger import Entry
+from collector.localtime import rfc3339
+from collector.model import SCHEMA, BillingReading, Finding
+
+BILLING = (
+    "period", "utility", "account", "point", "meter", "serial_number", "register", "label", "start_time", "start_kwh",
+    "end_time", "end_kwh", "ratio", "consumption_kwh", "status", "method", "quality", "revision", "digest",
+)  # fmt: skip
+FINDINGS = ("period", "account", "point", "meter", "register", "time", "check", "level", "quality", "text")
+STATUSES = ("ready", "held", "missing", "estimated")
+_FORMULA = ("=", "+", "-", "@", "\t")  # contract, Month close: a spreadsheet takes such a text for a formula
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Nobody else writes into this folder meanwhile, in any process. Makes the folder, durably."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        _sync(path.parent)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+class Draft:
+    """A folder r<N> in the making, beside its place. A context: what is not finished when it ends is swept away."""
+
+    def __init__(self, folder: Path, period: str, utility: str, revision: int) -> None:
+        self.place = folder / f"r{revision}"
+        self._draft = folder / f".r{revision}"
+        self._head = {"schema": SCHEMA, "period": period, "utility": utility, "revision": revision}
+        self._counts: Counter[str] = Counter()
+        self._said: list[tuple[str, Finding]] = []
+        self._manifest: str | None = None
+        self._sweep()  # what a crash left of it
+        (self._draft / "submissions").mkdir(parents=True)
+        self._billing = _Table(self._draft / "billing.csv", BILLING)
+        self._findings = _Table(self._draft / "findings.csv", FINDINGS)
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._billing.close()
+        self._findings.close()
+        if kind is not None or self._manifest is None:
+            self._sweep()
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """The next rows, in the order of the files, and what is said of them; all rows of a point at once."""
+        for entry in entries:
+            reading = entry.reading
+            if self._said and self._said[0][1].point != reading.point:
+                self._say()
+            self._counts[reading.status] += 1
+            self._billing.write(_billing_cells(reading, entry.digest))
+            self._said += ((reading.account, finding) for finding in entry.findings)
+
+    def finish(self, previous: str | None) -> str:
+        """The manifest, when all rows are there. `previous`: the manifest of the revision before."""
+        self._say()
+        files = [table.finish() for table in (self._billing, self._findings)]
+        link = None if previous is None else hashlib.sha256(previous.encode()).hexdigest()
+        counts = {status: self._counts[status] for status in STATUSES}
+        whole = {**self._head, "expected": self._counts.total(), **counts, "files": files, "previous": link}
+        self._manifest = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+        return self._manifest
+
+    def publish(self) -> None:
+        """Put the finished folder into its place, durable."""
+        assert self._manifest is not None, "finish comes before publish"
+        path = self._draft / "manifest.json"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.write(self._manifest)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(self._draft / "submissions")
+        _sync(self._draft)
+        self._draft.rename(self.place)
+        _sync(self.place.parent)
+
+    def _sweep(self) -> None:
+        shutil.rmtree(self._draft, ignore_errors=True)
+
+    def _say(self) -> None:
+        """Write what is said of the point so far: of the point as a whole once, then by register."""
+        for account, finding in sorted(dict.fromkeys(self._said), key=lambda said: said[1].register_):
+            self._findings.write(_finding_cells(str(self._head["period"]), account, finding))
+        self._said.clear()
+
+
+class _Table:
+    """A CSV file in the making: RFC 4180, line feeds, its digest taken on the way."""
+
+    def __init__(self, path: Path, header: tuple[str, ...]) -> None:
+        self._name = path.name
+        self._file = path.open("wb")
+        self._digest = hashlib.sha256()
+        self._rows = -1  # the header is none
+        self._buffer = StringIO(newline="")
+        self._csv = csv.writer(self._buffer, lineterminator="\n")
+        self.write(header)
+
+    def write(self, cells: Iterable[Any]) -> None:
+        """The next record."""
+        self._csv.writerow(cells)
+        line = self._buffer.getvalue().encode()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        self._digest.update(line)
+        self._file.write(line)
+        self._rows += 1
+
+    def finish(self) -> dict[str, Any]:
+        """On disk; and what the manifest says of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        return {"name": self._name, "rows": self._rows, "sha256": self._digest.hexdigest()}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def guarded(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _billing_cells(reading: BillingReading, digest: str) -> list[Any]:
+    return [
+        reading.period,
+        guarded(reading.utility),
+        guarded(reading.account),
+        guarded(reading.point),
+        guarded(reading.meter),
+        guarded(reading.serial_number),
+        reading.register_,
+        guarded(reading.label),
+        _time(reading.start_time),
+        _number(reading.start_kwh),
+        _time(reading.end_time),
+        _number(reading.end_kwh),
+        _number(reading.ratio),
+        _number(reading.consumption_kwh),
+        reading.status,
+        reading.method,
+        reading.quality,
+        reading.revision,
+        digest,
+    ]
+
+
+def _finding_cells(period: str, account: str, finding: Finding) -> list[Any]:
+    names = (account, finding.point, finding.meter)
+    how = (finding.check, finding.level, finding.quality)
+    return [period, *map(guarded, names), finding.register_, _time(finding.time), *how, guarded(finding.text)]
+
+
+def _time(millis: int | None) -> str:
+    return "" if millis is None else rfc3339(millis)
+
+
+def _number(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:f}"
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

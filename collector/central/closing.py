@@ -1,0 +1,250 @@
+"""Closes a month for a utility: gathers what is known, lets `close` decide, appends to the ledger, writes the files.
+
+Rule 1. Ledger first, folder second: rows and their run are one transaction, then the folder appears by one rename. A
+        crash between them costs nothing: the next close writes the missing folder from the ledger, to the byte.
+Rule 2. Nothing new: no row, no folder. Something new: rows of the next revision, and a folder with the whole state.
+Rule 3. Points are taken in the order of the files, some thousand at a time: memory does not grow with the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from collector import localtime
+from collector.central import ledger
+from collector.central import utility as utilities
+from collector.central.billing_files import STATUSES, Draft, folder_lock
+from collector.central.close import close_point
+from collector.central.edge_value import wall
+from collector.central.engine import writing
+from collector.central.gathering import Gathering, LoadProfile, utilities_of
+from collector.central.ledger import Entry, Run
+from collector.central.registry import Registry
+from collector.central.store.series import SeriesStore
+from collector.central.utility import Utility
+from collector.exits import CheckFailed, UsageFault
+from collector.model import BillingReading, Finding
+from drivers import profile as profiles
+
+_AT_ONCE = 2000  # points: some ten MiB of snapshots and JSON
+MOST_SHOWN = 200  # rows and exceptions that are handed back for a person to read; the files have all
+
+
+class NotReady(NamedTuple):
+    """A row that is not ready, and what is said of it."""
+
+    reading: BillingReading
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a close found and did or, as a preview, would do.
+
+    `revision`: of the newest folder (None: none yet). `changed`: rows that are new against the ledger. `counts`: by
+    status. `checks`: how often which check spoke. `rows`, `exceptions`: the first of them. `edges`: the first and the
+    last instant at which the period ends. `again`: the next period where it is closed already and its starts changed.
+    """
+
+    period: str
+    utility: str
+    edges: tuple[int, int]
+    revision: int | None
+    folder: Path | None
+    changed: int
+    counts: Mapping[str, int]
+    checks: Mapping[str, int]
+    rows: Sequence[BillingReading]
+    exceptions: Sequence[NotReady]
+    again: str | None
+
+    @property
+    def expected(self) -> int:
+        """How many rows there are."""
+        return sum(self.counts.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is ready."""
+        return self.counts["ready"] == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where a centre keeps what a close needs: registry and ledger, the series, and the folder for emitted months."""
+
+    engine: Engine
+    store: SeriesStore
+    out: Path
+    require_act: bool = False
+    load_profile: LoadProfile = profiles.load
+
+
+def close_month(books: Books, period: str, utility: Utility, now: int) -> Closed:
+    """Close a period YYYY-MM for a utility. `now` (ms UTC) is after the edge; it goes into the ledger's `at`.
+
+    Raises UsageFault before the edge or where the utility has no points, ConfigError for an unknown meter profile,
+    StoreAway, CheckFailed where the ledger does not give the bytes of an emitted folder any more.
+    """
+    folder = books.out / period / utility.id
+    gathering = check_due(books, period, utility, now)
+    tally = _Tally()
+    with folder_lock(folder):
+        with writing(books.engine) as connection:
+            ledger.lock(connection)
+            runs = ledger.runs(connection, period, utility.id)
+            revision = runs[-1].revision + 1 if runs else 1
+            with Draft(folder, period, utility.id, revision) as draft:
+                for entries, fresh in _entries(connection, gathering, revision):
+                    ledger.append(connection, fresh, now)
+                    tally.add(entries, fresh)
+                    draft.add(entries)
+                if tally.changed:
+                    manifest = draft.finish(runs[-1].manifest if runs else None)
+                    runs.append(Run(revision, now, manifest, tally.checks))
+                    ledger.append_run(connection, period, utility.id, runs[-1])
+        if tally.changed:
+            draft.publish()
+        with books.engine.connect() as connection:
+            _restore(connection, folder, period, utility.id, runs)
+            again = _closed_after(connection, period, utility.id) if tally.changed else None
+    return tally.closed(gathering, runs[-1].revision, folder / f"r{runs[-1].revision}", again)
+
+
+def preview_month(books: Books, period: str, utility: Utility) -> Closed:
+    """What `close_month` would do now, without a trace. Also before the edge. Raises as it does."""
+    tally = _Tally()
+    with books.engine.connect() as connection:
+        gathering = _gather(connection, books, period, utility)
+        _check_members(gathering)
+        runs = ledger.runs(connection, period, utility.id)
+        for entries, fresh in _entries(connection, gathering, runs[-1].revision + 1 if runs else 1):
+            tally.add(entries, fresh)
+    folder = books.out / period / utility.id / f"r{runs[-1].revision}" if runs else None
+    return tally.closed(gathering, runs[-1].revision if runs else None, folder, None)
+
+
+def utilities_with_points(books: Books, period: str) -> list[Utility]:
+    """The utilities that have points to bill in a period, by id. Raises ConfigError for one that is not known."""
+    named = map(utilities.load, utilities_of(Registry(books.engine)))
+    with books.engine.connect() as connection:
+        return [utility for utility in named if _gather(connection, books, period, utility).members]
+
+
+def check_due(books: Books, period: str, utility: Utility, now: int) -> Gathering:
+    """What there is to close. Raises UsageFault where the period has not ended for all points, or there are none."""
+    with books.engine.connect() as connection:
+        gathering = _gather(connection, books, period, utility)
+    _check_members(gathering)
+    last = max(gathering.members, key=lambda member: member.closing.at)
+    if now < last.closing.at:
+        zone = last.point.time_zone
+        raise UsageFault(
+            f"{period} of {utility.id} ends at {wall(last.closing.at, zone)} ({zone}), and there it is "
+            f"{wall(now, zone)} now; close it after that, or look at what there is with --preview"
+        )
+    return gathering
+
+
+def _gather(connection: Connection, books: Books, period: str, utility: Utility) -> Gathering:
+    return Gathering(
+        connection,
+        Registry(books.engine),
+        books.store,
+        utility,
+        period,
+        require_act=books.require_act,
+        load_profile=books.load_profile,
+    )
+
+
+def _check_members(gathering: Gathering) -> None:
+    if not gathering.members:
+        text = f"{gathering.utility.id} has no points to bill in {gathering.period}"
+        raise UsageFault(f"{text}; see `meterline registry list`")
+
+
+def _entries(connection: Connection, gathering: Gathering, revision: int) -> Iterator[tuple[list[Entry], list[Entry]]]:
+    """What counts now, in the order of the files, some thousand points at a time; and which of it is new."""
+    members = gathering.members
+    for start in range(0, len(members), _AT_ONCE):
+        chunk = members[start : start + _AT_ONCE]
+        stored = ledger.newest(connection, gathering.period, [member.point.point for member in chunk])
+        entries: list[Entry] = []
+        fresh: list[Entry] = []
+        for case in gathering.cases(connection, chunk, stored):
+            known = dict(stored.get(case.point.point, {}))
+            for row in close_point(case):
+                before = known.get(row.reading.register_)
+                if before is None or not ledger.same(row, before):
+                    known[row.reading.register_] = ledger.entry(row, revision, before)
+                    fresh.append(known[row.reading.register_])
+            entries += (known[code] for code in sorted(known))
+        yield entries, fresh
+
+
+def _restore(connection: Connection, folder: Path, period: str, utility: str, runs: Sequence[Run]) -> None:
+    """Write emitted folders that are not there: a crash came before the rename, or they go into another place."""
+    previous = None
+    for run in runs:
+        if not (folder / f"r{run.revision}").exists():
+            with Draft(folder, period, utility, run.revision) as draft:
+                draft.add(ledger.state(connection, period, utility, run.revision))
+                if draft.finish(previous) != run.manifest:
+                    raise CheckFailed(
+                        f"the ledger does not give the files of {draft.place} as they were emitted: either it was "
+                        "altered, or another version of Meterline wrote them; restore the folder from a backup"
+                    )
+            draft.publish()
+        previous = run.manifest
+
+
+def _closed_after(connection: Connection, period: str, utility: str) -> str | None:
+    """The period that follows, if it is closed already."""
+    after = localtime.next_month(period)
+    return after if ledger.runs(connection, after, utility) else None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a close counts on its way."""
+
+    changed: int = 0
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(STATUSES, 0)))
+    checks: Counter[str] = field(default_factory=Counter)
+    rows: list[BillingReading] = field(default_factory=list)
+    exceptions: list[NotReady] = field(default_factory=list)
+
+    def add(self, entries: Sequence[Entry], fresh: Sequence[Entry]) -> None:
+        """Count what counts now, and what of it is new."""
+        self.changed += len(fresh)
+        for entry in entries:
+            self.counts[entry.reading.status] += 1
+            self.checks.update(finding.check for finding in entry.findings)
+            if len(self.rows) < MOST_SHOWN:
+                self.rows.append(entry.reading)
+            if entry.reading.status != "ready" and len(self.exceptions) < MOST_SHOWN:
+                self.exceptions.append(NotReady(entry.reading, entry.findings))
+
+    def closed(self, gathering: Gathering, revision: int | None, folder: Path | None, again: str | None) -> Closed:
+        """All of it."""
+        edges = [member.closing.at for member in gathering.members]
+        return Closed(
+            period=gathering.period,
+            utility=gathering.utility.id,
+            edges=(min(edges), max(edges)),
+            revision=revision,
+            folder=folder,
+            changed=self.changed,
+            counts=self.counts,
+            checks=self.checks,
+            rows=self.rows,
+            exceptions=self.exceptions,
+            again=again,
+        )

@@ -1,0 +1,81 @@
+"""Snapshots as they came: those that prove a billed value (evidence), and those that are not believed (quarantine)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from collector.central.database import evidence, insert_new, names_in_chunks, quarantine
+
+
+class Evidence(NamedTuple):
+    """An accepted snapshot of class `keep`. `snapshot`: its JSON; `sha256`: of the batch as it came; `zone`: the
+    gateway's, which says where its months end."""
+
+    gateway: str
+    spool: str
+    sequence: int
+    position: int
+    meter: str
+    asked: int
+    sha256: str
+    zone: str
+    snapshot: str
+
+
+class Quarantined(NamedTuple):
+    """A snapshot (`kind`, `month`, `register` and `value` empty) or one value of it that is not believed, and why."""
+
+    gateway: str
+    spool: str
+    sequence: int
+    position: int
+    kind: str
+    month: str
+    register: str
+    meter: str
+    time: int | None
+    value: str
+    reason: str
+    snapshot: str
+
+
+def keep(connection: Connection, proofs: Sequence[Evidence], doubts: Sequence[Quarantined]) -> None:
+    """Add rows; those that are there already stay as they are."""
+    if proofs:
+        connection.execute(insert_new(connection, evidence), [row._asdict() for row in proofs])
+    if doubts:
+        connection.execute(insert_new(connection, quarantine), [row._asdict() for row in doubts])
+
+
+def evidence_of(connection: Connection, meters: Collection[str], start: int, end: int) -> Iterator[Evidence]:
+    """The evidence of these meters asked in start <= asked < end, sorted by meter and time."""
+    columns = [evidence.c[name] for name in Evidence._fields]
+    for names in names_in_chunks(meters):
+        asked = evidence.c.asked.between(start, end - 1)
+        query = select(*columns).where(evidence.c.meter.in_(names), asked).order_by(evidence.c.meter, evidence.c.asked)
+        for row in connection.execute(query):
+            yield Evidence(*row)
+
+
+def quarantined(
+    connection: Connection, meters: Collection[str] | None, start: int | None, end: int | None
+) -> Iterator[Quarantined]:
+    """What is not believed of these meters (None: all) with start <= time < end, by meter and time.
+
+    Without bounds (None) also what has no readable time.
+    """
+    columns = [quarantine.c[name] for name in Quarantined._fields]
+    ordered = select(*columns).order_by(quarantine.c.meter, quarantine.c.time, quarantine.c.id)
+    if start is not None:
+        ordered = ordered.where(quarantine.c.time >= start)
+    if end is not None:
+        ordered = ordered.where(quarantine.c.time < end)
+    queries = (
+        [ordered] if meters is None else [ordered.where(quarantine.c.meter.in_(c)) for c in names_in_chunks(meters)]
+    )
+    for query in queries:
+        for row in connection.execution_options(yield_per=1000).execute(query):
+            yield Quarantined(*row)

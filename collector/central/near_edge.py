@@ -1,0 +1,156 @@
+"""Gathers what was read of many meters near an edge, in bulk: series, kept snapshots, and what the ledger remembers.
+
+Rule 1. The series say which values were accepted. A kept snapshot adds the bytes that prove one, and who agrees on a
+        frozen one.
+Rule 2. The ledger remembers what proved its rows: a series that lost a month (a rebuild reaches only so far back) takes
+        nothing back that was billed.
+Rule 3. Few questions for many meters: a near look for all, a far one for those whose neighbours lie further away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection
+
+from collector import localtime
+from collector.central.edge_value import AFTER, BEFORE, CLOCK_OFF, HOUR, Seen
+from collector.central.evidence import Evidence, evidence_of
+from collector.central.ledger import Entry
+from collector.central.store.series import Around, SeriesStore, TimedValue
+from collector.central.utility import Edge
+
+DAY = 24 * HOUR
+# The near look finds the neighbours of meters that are asked hourly or more often, the far one those of a meter that
+# was silent for two billing periods; further off, a neighbour says nothing about a value.
+NEAR, FAR = 2 * HOUR, 62 * DAY
+# A gateway asks for a frozen month until it has it and once more a minute later; two days hold that and a bad night.
+SOON = 2 * DAY
+
+
+class Near:
+    """What is known of one meter near an edge: register -> when asked -> value; when asked -> the snapshot."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, dict[int, int]] = {}
+        self.frozen: dict[str, dict[int, int]] = {}
+        self.askings: dict[int, Mapping[str, Any]] = {}
+
+    def remember(self, code: str, proof: Mapping[str, Any]) -> None:
+        """Take in what proved a ledger row."""
+        kept = {asking["snapshot"]["asked"]: asking for asking in proof["askings"] if "snapshot" in asking}
+        self.askings.update(kept)
+        if proof["method"] == "live":
+            into = self.live.setdefault(code, {})
+            pairs = [pair for pair in (proof["before"], proof["after"]) if pair is not None]
+            pairs.append([proof["time"], proof["wh"]])
+        else:
+            into = self.frozen.setdefault(code, {})
+            pairs = [pair for pair in (*proof["agreed"], *proof["others"]) if pair[0] in kept]
+        for time, wh in pairs:
+            into[time] = wh
+
+    def take_live(self, registers: Mapping[str, Around]) -> None:
+        """Take in what the series hold around the edge."""
+        for code, around in registers.items():
+            self.live.setdefault(code, {}).update((*around.before, *around.after))
+
+    def take_kept(self, row: Evidence, edge: Edge) -> None:
+        """Take in a kept snapshot, if it can prove something here."""
+        near = edge.at - BEFORE <= row.asked <= edge.at + AFTER
+        if not near and (edge.label is None or '"frozen"' not in row.snapshot):
+            return
+        snapshot = json.loads(row.snapshot)
+        key = {name: getattr(row, name) for name in ("gateway", "spool", "sequence", "position", "sha256", "zone")}
+        self.askings[row.asked] = {**key, "snapshot": snapshot}
+        for month, values in snapshot.get("frozen", {}).items():
+            if edge.label is None or _month_end(month, row.zone) != edge.at:
+                continue
+            for code, value in values.items():
+                self.frozen.setdefault(code, {})[row.asked] = value
+
+    def take_frozen(self, stored: Mapping[str, int], edge: Edge) -> None:
+        """Take in the frozen values of the series; where nobody knows any more who asked, as one asking."""
+        for code, value in stored.items():
+            askings = self.frozen.setdefault(code, {})
+            if value not in askings.values():
+                askings.setdefault(edge.at, value)
+
+    def lacks_witness(self, stored: Mapping[str, int], codes: Collection[str]) -> bool:
+        """Whether some frozen value of the series came in fewer than two of the askings known so far."""
+        wanted = ((stored[code], self.frozen.get(code, {})) for code in codes if code in stored)
+        return any(sum(given == value for given in askings.values()) < 2 for value, askings in wanted)
+
+    def seen(self, codes: Collection[str]) -> Seen:
+        """All of it, oldest first."""
+        live = {code: _by_time(self.live[code]) for code in codes if code in self.live}
+        frozen = {code: _by_time(self.frozen[code]) for code in codes if code in self.frozen}
+        return Seen(live, frozen, self.askings)
+
+
+def remembered(entries: Iterable[Entry]) -> dict[tuple[int, str], Near]:
+    """(edge, meter) -> what proved these ledger rows."""
+    found: dict[tuple[int, str], Near] = {}
+    for entry in entries:
+        for segment in json.loads(entry.evidence)["segments"]:
+            for proof in (segment["start"], segment["end"]):
+                if proof is not None and proof["method"] in ("live", "frozen"):
+                    near = found.setdefault((proof["edge"], segment["meter"]), Near())
+                    near.remember(entry.reading.register_, proof)
+    return found
+
+
+def seen_near(
+    connection: Connection,
+    store: SeriesStore,
+    edge: Edge,
+    wanted: Mapping[str, Collection[str]],
+    memories: Mapping[tuple[int, str], Near],
+) -> dict[str, Seen]:
+    """meter -> what was read of its registers near the edge. `wanted`: meter -> its registers. Raises StoreAway."""
+    nears = {meter: memories.get((edge.at, meter)) or Near() for meter in wanted}
+    live = store.around(wanted, edge.at, NEAR)
+    if far := {meter: wanted[meter] for meter, registers in live.items() if _lacks_neighbour(registers, edge)}:
+        live.update(store.around(far, edge.at, FAR))
+    for meter, registers in live.items():
+        nears[meter].take_live(registers)
+    _take_kept(connection, nears, edge, edge.at - CLOCK_OFF, edge.at + SOON)
+    if edge.label is not None:
+        stored = store.frozen(wanted, edge.at)
+        late = {meter for meter, values in stored.items() if nears[meter].lacks_witness(values, wanted[meter])}
+        _take_kept(connection, {meter: nears[meter] for meter in late}, edge, edge.at + SOON, edge.at + FAR)
+        for meter, values in stored.items():
+            nears[meter].take_frozen(values, edge)
+    return {meter: near.seen(wanted[meter]) for meter, near in nears.items()}
+
+
+def _take_kept(connection: Connection, nears: Mapping[str, Near], edge: Edge, start: int, end: int) -> None:
+    for row in evidence_of(connection, nears, start, end):
+        nears[row.meter].take_kept(row, edge)
+
+
+def _lacks_neighbour(registers: Mapping[str, Around], edge: Edge) -> bool:
+    """Whether a value that may stand for the edge has no neighbour on one of its sides."""
+    for before, after in registers.values():
+        if after and after[0].time <= edge.at + AFTER:
+            if not before or len(after) < 2:
+                return True
+        elif before and before[0].time >= edge.at - BEFORE and (len(before) < 2 or not after):
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _month_end(month: str, zone: str) -> int | None:
+    """When a month ends in a gateway's zone; None where the zone says nothing."""
+    try:
+        return localtime.to_millis(localtime.month_end(month, zone))
+    except ValueError:
+        return None
+
+
+def _by_time(values: Mapping[int, int]) -> list[TimedValue]:
+    return [TimedValue(time, values[time]) for time in sorted(values)]

@@ -1,0 +1,161 @@
+"""The registry: which points are billed, which meters hang there, through which gateway and profile they are read.
+
+What is known counts from an instant on: the latest version that is not later than an instant counts there; before the
+first version, the first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Engine, func, select
+
+from collector.central.database import binding, meter, names_in_chunks, point_version, registry_log, segment
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One version of a point: where energy is billed, and to whom."""
+
+    point: str
+    valid_from: int
+    account: str
+    utility: str
+    address: str
+    flat: str
+    tariffs: int
+    receipt_order: int
+    ratio: Decimal
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How a meter is read from an instant on."""
+
+    valid_from: int
+    profile: str
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A device, its serial number, and how it was and is read (oldest first, never empty)."""
+
+    meter: str
+    serial_number: str
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A meter's time at a point. `from_ms` None: since ever; `to_ms` None: still. `profile`, `gateway`: the newest.
+
+    `initial` and `final`: OBIS code -> whole Wh from the acts that opened and closed it, or None.
+    """
+
+    point: str
+    meter: str
+    serial_number: str
+    profile: str
+    gateway: str
+    from_ms: int | None
+    to_ms: int | None
+    initial: Mapping[str, int] | None
+    final: Mapping[str, int] | None
+
+
+class Version(Protocol):
+    """Something that counts from an instant on."""
+
+    @property
+    def valid_from(self) -> int: ...
+
+
+V = TypeVar("V", bound=Version)
+
+
+def in_force(history: Sequence[V], at: int) -> V:
+    """The version that counts at an instant. `history`: oldest first, not empty."""
+    chosen = history[0]
+    for version in history[1:]:
+        if version.valid_from > at:
+            break
+        chosen = version
+    return chosen
+
+
+class Registry:
+    """Questions to the registry, each one look at the database. Who asks often keeps the answers for as long as
+    `version` stays the same."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def version(self) -> int:
+        """A number that grows with every change."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(registry_log.c.id), 0))).scalar_one())
+
+    def gateways(self) -> frozenset[str]:
+        """All gateways through which some meter is or was read."""
+        with self.engine.connect() as connection:
+            return frozenset(connection.execute(select(binding.c.gateway).distinct()).scalars())
+
+    def meters(self, names: Collection[str] | None = None) -> dict[str, Meter]:
+        """The meters of these names (None: all) that are known; sorted by name."""
+        query = (
+            select(meter.c.meter, meter.c.serial_number, binding.c.valid_from, binding.c.profile, binding.c.gateway)
+            .join_from(meter, binding, meter.c.meter == binding.c.meter)
+            .order_by(meter.c.meter, binding.c.valid_from, binding.c.id)
+        )
+        found: dict[str, Meter] = {}
+        with self.engine.connect() as connection:
+            for chunk in [None] if names is None else names_in_chunks(names):
+                chosen = query if chunk is None else query.where(meter.c.meter.in_(chunk))
+                for name, serial_number, *how in connection.execute(chosen):
+                    earlier = found[name].bindings if name in found else ()
+                    found[name] = Meter(name, serial_number, (*earlier, Binding(*how)))
+        return found
+
+    def histories(self) -> dict[str, tuple[Point, ...]]:
+        """Every point with all its versions, oldest first; sorted by name."""
+        columns = [point_version.c[item.name] for item in fields(Point)]
+        query = select(*columns).order_by(point_version.c.point, point_version.c.valid_from, point_version.c.id)
+        found: dict[str, tuple[Point, ...]] = {}
+        with self.engine.connect() as connection:
+            for row in connection.execute(query):
+                version = Point(**{**row._mapping, "ratio": Decimal(row.ratio)})
+                found[version.point] = (*found.get(version.point, ()), version)
+        return found
+
+    def points(self, at: int, utility: str | None = None) -> list[Point]:
+        """The version of each point that counts at an instant, sorted by name; of one utility if given."""
+        chosen = (in_force(history, at) for history in self.histories().values())
+        return [point for point in chosen if utility in (None, point.utility)]
+
+    def segments(self) -> dict[str, tuple[Segment, ...]]:
+        """point -> the meters that hung there, oldest first. A point read by hand is absent."""
+        columns = (segment.c.point, segment.c.meter, segment.c.from_ms, segment.c.to_ms)
+        query = select(*columns, segment.c.initial, segment.c.final)
+        # Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
+        query = query.order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
+        meters = self.meters()
+        found: dict[str, tuple[Segment, ...]] = {}
+        with self.engine.connect() as connection:
+            for point, name, from_ms, to_ms, initial, final in connection.execute(query):
+                device = meters[name]
+                now = device.bindings[-1]
+                numbers = (None if text is None else json.loads(text) for text in (initial, final))
+                item = Segment(point, name, device.serial_number, now.profile, now.gateway, from_ms, to_ms, *numbers)
+                found[point] = (*found.get(point, ()), item)
+        return found
+
+    def zones(self) -> dict[str, str]:
+        """meter -> the time zone of its latest point, as it is known now."""
+        histories = self.histories()
+        return {item.meter: histories[point][-1].time_zone for point, row in self.segments().items() for item in row}

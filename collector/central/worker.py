@@ -1,0 +1,149 @@
+"""Drains the centre's spool: gives every batch to the series, to evidence and to quarantine, then settles it.
+
+Rule 1. A batch is settled when every sink has answered for it, and not before. Every sink takes the same thing twice
+        without a change, so that a crash anywhere costs a repetition.
+Rule 2. Each snapshot ends in one of three ways: accepted, kept in quarantine with its reason, or (a sink is away) left
+        in the spool for another try. Nothing is dropped, nothing blocks what comes behind it.
+Rule 3. A batch that breaks our own code goes into quarantine as a whole. The spool has its bytes as long as `keep`.
+Rule 4. Acts stay unsettled until there is somebody to take them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from collector.central.engine import writing
+from collector.central.evidence import keep
+from collector.central.judge import Judged, whole_batch
+from collector.central.registry import Meter, Registry
+from collector.central.store.series import SeriesStore, StoreAway, WriteResult
+from collector.clock import Clock
+from collector.messages import open_envelope
+from collector.spool import Inbox, SpoolFull, SpoolUnusable, Stored
+
+log = logging.getLogger(__name__)
+
+# Batches of one round: one commit of each sink for all of them, and at most 16 MiB of payloads in RAM.
+ROUND = 64
+# Seconds between two tries while a sink is away: doubling, so that its return is not met by a storm.
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+IDLE = 5.0  # seconds between two looks into the spool when nobody wakes us
+
+# A sink is away: try again later. Other errors of a database speak of what was to be written.
+AWAY = (StoreAway, OperationalError, InterfaceError, SpoolFull, SpoolUnusable)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start. `evicted`: snapshots that gateways had to give up, as their tombstones say."""
+
+    batches: int = 0
+    samples: int = 0
+    quarantined: int = 0
+    poisonous: int = 0
+    evicted: int = 0
+
+
+class Worker:
+    """One at a time on a spool."""
+
+    def __init__(self, inbox: Inbox, registry: Registry, store: SeriesStore, clock: Clock) -> None:
+        self.counts = Counts()
+        self.trouble = ""  # which sink is away and why, in words; empty when all is well
+        self._inbox = inbox
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+        self._meters: dict[str, Meter] = {}
+        self._version = -1
+
+    def run(self, stop: threading.Event, wake: threading.Event) -> None:
+        """Work until `stop` is set. `wake` is set by whoever has put something into the spool, or has set `stop`."""
+        wait = FIRST_WAIT
+        while not stop.is_set():
+            wake.clear()
+            try:
+                while self.round() and not stop.is_set():
+                    pass
+            except AWAY as error:
+                self._say(f"batches wait in the spool: {error}")
+            except Exception:  # a fault of ours ends a round and not the service; the batches are still there
+                log.exception("a round of the worker failed; trying again in %.0f s", wait)
+            else:
+                self._say("")
+                wait = FIRST_WAIT
+                wake.wait(IDLE)
+                continue
+            stop.wait(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    def round(self) -> int:
+        """Settle the oldest batches; how many there were. Raises what AWAY names; then those that remain wait."""
+        batches = self._inbox.unsettled("readings", ROUND)
+        if batches:
+            self._settle(batches)
+        return len(batches)
+
+    def _settle(self, batches: Sequence[Stored]) -> None:
+        try:
+            self._carry(batches)
+        except AWAY:
+            raise
+        except Exception as error:  # noqa: BLE001 - rule 3: whatever it is, it ends one batch and not the queue
+            if len(batches) > 1:
+                log.warning("one of %d batches cannot be handled (%r); taking each by itself", len(batches), error)
+                for batch in batches:
+                    self._settle([batch])
+            else:
+                self._set_aside(batches[0], error)
+
+    def _carry(self, batches: Sequence[Stored]) -> None:
+        judged = self._judge(batches)
+        result = self._store.write(judged.samples) if judged.samples else WriteResult()
+        judged.add_refused(result)
+        if judged.proofs or judged.quarantine:
+            with writing(self._registry.engine) as connection:
+                keep(connection, judged.proofs, judged.quarantine)
+        self._inbox.settle([batch.id for batch in batches], self._clock.millis())
+        self.counts.batches += len(batches)
+        self.counts.samples += len(judged.samples) - len(result.rejected)
+        self.counts.quarantined += len(judged.quarantine)
+
+    def _set_aside(self, batch: Stored, error: Exception) -> None:
+        name = f"{batch.gateway}, spool {batch.spool}, sequence {batch.sequence}"
+        log.error("the batch of %s cannot be handled; it is in quarantine as a whole", name, exc_info=error)
+        with writing(self._registry.engine) as connection:
+            keep(connection, [], [whole_batch(batch, f"it broke our code: {error!r}")])
+        self._inbox.settle([batch.id], self._clock.millis())
+        self.counts.poisonous += 1
+
+    def _judge(self, batches: Sequence[Stored]) -> Judged:
+        opened = [(batch, open_envelope(batch.payload)) for batch in batches]
+        meters = self._look_up({item.meter for _, envelope in opened for item in envelope.snapshots or ()})
+        judged = Judged()
+        for batch, envelope in opened:
+            if envelope.evicted is not None:
+                self.counts.evicted += envelope.evicted.snapshots
+            judged.add(batch, envelope, meters)
+        return judged
+
+    def _look_up(self, names: set[str]) -> Mapping[str, Meter]:
+        """What the registry knows of these meters (and of others), remembered until it changes."""
+        version = self._registry.version()
+        if version != self._version:
+            self._meters.clear()
+            self._version = version
+        if new := names - self._meters.keys():
+            self._meters.update(self._registry.meters(new))
+        return self._meters
+
+    def _say(self, trouble: str) -> None:
+        """Log a change of what is wrong, not each time that it is."""
+        if trouble != self.trouble:
+            log.error("%s", trouble) if trouble else log.info("the spool is drained again")
+            self.trouble = trouble

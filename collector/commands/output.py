@@ -1,0 +1,76 @@
+"""Rows to stdout as a table for people, CSV or JSON for programs; however many there are, they stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Literal
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from collector.central.billing_files import guarded
+
+Format = Literal["table", "csv", "json"]
+Cell = str | int | Decimal | None
+
+# A table is laid out when all its rows are known; a long one comes in parts of this many rows.
+_PART = 1000
+# Not a terminal: as wide as the widest row, so that nothing is folded or cut in a file.
+_WIDE = 100_000
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
+)
+
+
+def show(form: Format, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Write the rows under these column names. A number is a Decimal or an int; any other text is guarded in CSV."""
+    {"table": _table, "csv": _csv, "json": _json}[form](columns, rows)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([guarded(cell) if isinstance(cell, str) else _text(cell) for cell in row] for row in rows)
+
+
+def _json(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    lead = "["
+    for row in rows:
+        values = (cell if cell is None or isinstance(cell, int) else _text(cell) for cell in row)
+        sys.stdout.write(f"{lead}\n{json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False)}")
+        lead = ","
+    sys.stdout.write("[]\n" if lead == "[" else "\n]\n")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
+    for part in _parts(iter(rows)):
+        table = Table(box=None, pad_edge=False)
+        for number, column in enumerate(columns):
+            right = all(isinstance(row[number], Decimal | int | None) for row in part)
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
+        for row in part:
+            table.add_row(*map(_text, row))
+        console.print(table)
+
+
+def _parts(rows: Iterator[Sequence[Cell]]) -> Iterator[list[Sequence[Cell]]]:
+    part = list(islice(rows, _PART))
+    while True:  # also without rows: the header says what would be here
+        yield part
+        part = list(islice(rows, _PART))
+        if not part:
+            return
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:f}" if isinstance(cell, Decimal) else str(cell)

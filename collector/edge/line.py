@@ -1,0 +1,265 @@
+"""One wire and its thread: passes over the meters of which something is due, and what the status says of them.
+
+Rule 1. Boundary snapshots before frozen months before interval readings; meters that answer before silent ones.
+Rule 2. Between two askings nothing waits but the wire itself. What the living gave is committed before a silent meter
+        is asked, and when a silent meter was asked in vain, the living have their turn again if something is due.
+Rule 3. Ports, clocks and spools fail; the thread does not end. It ends by `stop`, or by a bug, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from collector.clock import Clock
+from collector.edge.asking import MeterSetup
+from collector.edge.budget import SilentBudget
+from collector.edge.connection import Connection
+from collector.edge.meter import LineMeter
+from collector.edge.pending import Commit, Pending
+from collector.edge.reaction import Reaction
+from collector.edge.schedule import MINUTE, begin
+from collector.edge.serving import Serving
+from collector.edge.transport import Transport, open_port
+from collector.edge.wire import Trace, Wire
+from collector.model import LineState, MeterState
+
+log = logging.getLogger(__name__)
+
+ORDER = {"boundary": 0, "requested": 1, "interval": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class LineSetup:
+    """One wire as it is to be worked. `zone`: the gateway's; `silent_share`: see `budget`, 0 to 1."""
+
+    name: str
+    port: str
+    zone: str
+    meters: tuple[MeterSetup, ...]
+    silent_share: float = 0.05
+
+
+class Line:
+    """A wire and its meters.
+
+    `commit` (see `pending.Commit`) is called in the line's thread; `synced` says whether our clock may be trusted now.
+    `state`, `meters`, `warnings`, `pause`, `resume` and `stop` may be called from any other thread.
+    """
+
+    def __init__(
+        self,
+        setup: LineSetup,
+        clock: Clock,
+        commit: Commit,
+        synced: Callable[[], bool],
+        *,
+        open_transport: Callable[[str, int, str], Transport] = open_port,
+        trace: Trace | None = None,
+    ) -> None:
+        now = clock.millis()
+        self.setup = setup
+        self.crashed = ""  # why the thread ended by itself: a bug
+        self._clock = clock
+        self._synced = synced
+        self._meters = [LineMeter(m, m.rules(setup.zone), begin(m.rules(setup.zone), now)) for m in setup.meters]
+
+        reaction = Reaction(trace)
+
+        def open_wire() -> Wire:
+            first = setup.meters[0]
+            return Wire(open_transport(setup.port, first.baudrate, first.framing), clock, reaction)
+
+        self._connection = Connection(setup.name, open_wire, clock)
+        self._pending = Pending(setup.name, commit, clock)
+        self._budget = SilentBudget(setup.silent_share, now)
+        self._serving = Serving(
+            setup.name,
+            setup.zone,
+            clock=clock,
+            connection=self._connection,
+            pending=self._pending,
+            budget=self._budget,
+            reaction=reaction,
+            synced=synced,
+        )
+        self._looked = now
+        self._cycle: int | None = None
+        self._stop, self._paused = threading.Event(), threading.Event()
+        self._wake, self._released = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name=f"line {setup.name}", daemon=True)
+
+    # ------------------------------------------------------------------------- the thread
+
+    def start(self) -> None:
+        """Begin to work, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the asking under way: commit what is in hand, let go of the port. Returns when that is done."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def pause(self, timeout: float) -> bool:
+        """Let go of the port after the asking under way, until `resume`. True when it is free within `timeout` s."""
+        self._released.clear()
+        self._paused.set()
+        self._wake.set()
+        return self._released.wait(timeout)
+
+    def resume(self) -> None:
+        """Take the port again."""
+        self._paused.clear()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Work until `stop`: the thread's life."""
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                self.turn()
+                if not self._stop.is_set():
+                    self._clock.wait(self.next_turn(), self._wake)
+        finally:
+            self._connection.close("the gateway is stopping")
+            self._pending.commit(last=True)
+            if lost := len(self._pending):
+                log.error("line %s: %d snapshots could not be stored and are lost", self.setup.name, lost)
+
+    def _live(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:
+            self.crashed = f"line {self.setup.name} has ended by a bug, please report it: {error!r}"
+            log.critical("%s", self.crashed, exc_info=True)
+            raise
+
+    # ------------------------------------------------------------------------- passes
+
+    def turn(self) -> None:
+        """Ask everything that is due now, once, and commit it."""
+        now = self._clock.millis()
+        if now < self._looked:
+            for meter in self._meters:
+                meter.stepped_back(now)
+        self._looked = now
+        if self._paused.is_set():
+            self._connection.close(f"the line is paused; gateway resume {self.setup.name} ends it")
+            self._released.set()
+        else:
+            self._connection.open()
+        if not self._pending.full and (due := self._due(self._meters, now)):
+            with self._clock.busy():
+                self._pass(due)
+        self._pending.commit()
+
+    def next_turn(self) -> int:
+        """When to look again (milliseconds since 1970)."""
+        now, synced = self._clock.millis(), self._synced()
+        instants = [now + MINUTE] if not synced else []  # nobody says when our clock becomes trustworthy
+        if self._pending.again is not None:
+            instants.append(self._pending.again)
+        if self._connection.wire is None and not self._paused.is_set():
+            instants.append(self._connection.again)
+        for meter in () if self._pending.full else self._meters:
+            if not meter.is_ended(now):
+                may = max(meter.next_due(now, synced), self._not_before(meter, now))
+                instants.append(min(meter.memory.tick, may))  # a tick is told of, also when nobody may be asked
+        return min(instants, default=now + MINUTE)
+
+    def _not_before(self, meter: LineMeter, now: int) -> int:
+        """When a meter may be asked, as far as port and budget are concerned."""
+        if self._connection.wire is None:
+            return now + MINUTE if self._paused.is_set() else self._connection.again
+        if meter.silence is None:
+            return now
+        opens = self._budget.opens_at(now)
+        return now + MINUTE if opens is None else max(meter.silence.next, opens)
+
+    def _due(self, meters: Sequence[LineMeter], now: int) -> list[LineMeter]:
+        """The meters of which something is due, in the order of rule 1."""
+        synced = self._synced()
+        due = [(task, meter) for meter in meters if (task := meter.due(now, synced)) is not None]
+        # Who waits longest is first: a line that is asked for more than it can give serves all alike.
+        due.sort(key=lambda item: (ORDER[item[0].purpose], item[1].silence.last if item[1].silence else item[0].since))
+        return [meter for _, meter in due]
+
+    def _pass(self, due: list[LineMeter]) -> None:
+        start, probes = self._clock.monotonic(), self._serving.probes
+        living = [meter for meter in due if meter.silence is None]
+        silent = [meter for meter in due if meter.silence is not None]
+        for meter in living:
+            if self._interrupted():
+                return
+            self._serving.serve(meter)
+            self._pending.commit_aged()
+        if silent:
+            self._pending.commit()
+        for meter in silent:
+            probed = self._serving.probes > probes
+            if self._interrupted() or (probed and self._living_wait()):
+                break
+            self._serving.serve(meter)
+            if meter.silence is None:
+                self._hasten()
+        # Retries of a few meters say nothing about how long a round of the line takes.
+        if 2 * len(living) >= sum(meter.answering for meter in self._meters) > 0:
+            self._cycle = round(1000 * (self._clock.monotonic() - start))
+
+    def _interrupted(self) -> bool:
+        return self._stop.is_set() or (self._paused.is_set() and self._connection.wire is not None)
+
+    def _living_wait(self) -> bool:
+        now, synced = self._clock.millis(), self._synced()
+        return any(meter.silence is None and meter.due(now, synced) is not None for meter in self._meters)
+
+    def _hasten(self) -> None:
+        """A silent meter is back: what kept it silent (a cable, a riser's power) may have kept others."""
+        now = self._clock.millis()
+        for meter in self._meters:
+            if meter.silence is not None:
+                meter.silence = meter.silence.hastened(now)
+
+    # ------------------------------------------------------------------------- the status
+
+    def state(self) -> LineState:
+        """What the status says of the line."""
+        now = self._clock.millis()
+        asked = [meter for meter in self._meters if not meter.is_ended(now)]
+        return LineState(
+            meters=len(asked),
+            answering=sum(meter.answering for meter in asked),
+            cycle_ms=self._cycle,
+            silent_share=round(self._budget.used(now), 3),
+        )
+
+    def meters(self) -> dict[str, MeterState]:
+        """What the status says of each meter, by its id."""
+        now = self._clock.millis()
+        return {meter.setup.id: meter.state() for meter in self._meters if not meter.is_ended(now)}
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should look at, a sentence each."""
+        name = self.setup.name
+        found = [self.crashed] if self.crashed else []
+        if self._connection.wire is None:
+            found.append(f"line {name}: {self._connection.why}")
+        if self._pending.full:
+            found.append(f"line {name}: nothing is asked, {len(self._pending)} snapshots wait for the spool")
+        elif self._pending.interval_stopped:
+            count = self._serving.unasked
+            found.append(f"line {name}: the spool is full, interval readings are not asked ({count} so far)")
+        unproven: dict[str, list[str]] = {}
+        for meter in self._meters:
+            if meter.stranger:
+                found.append(f"{meter.setup.id}: {meter.stranger}")
+            if meter.missing:
+                found.append(f"{meter.setup.id}: it refuses {', '.join(meter.missing)} of {meter.setup.profile.id}")
+            if meter.identity:
+                unproven.setdefault(meter.identity, []).append(meter.setup.id)
+        found += [f"identity unproven ({why}): {', '.join(ids)}" for why, ids in unproven.items()]
+        return tuple(found)

@@ -1,0 +1,103 @@
+"""A virtual meter of any profile: registers that a household moves, a clock with drift, frozen months."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from collector import localtime
+from collector.localtime import from_millis, local_date, midnight, to_millis
+from drivers import obis
+from drivers.dialogue import Held, HeldFrozen
+from drivers.profile import Profile
+from hil.household import Household
+
+VOLTS = Decimal("230.1")
+HERTZ = Decimal("50.00")
+POWER_FACTOR = Decimal("0.95")
+FROZEN_MONTHS = 3  # how far back a simulated meter remembers; a profile asks for what it knows
+
+
+class Later(Mapping[str, Any]):
+    """Registers that are worked out when first looked at: on a wire of thirty meters only one is asked."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._made: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: str) -> Any:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+@dataclass(frozen=True)
+class VirtualMeter:
+    """One simulated meter. `zone`: where its clock was set; `drift_ms`: what its clock is ahead of ours."""
+
+    profile: Profile
+    address: str
+    household: Household
+    serial_number: str | None = None
+    zone: str = "UTC"
+    drift_ms: int = 0
+
+    def held(self, millis: int) -> Held:
+        """What it holds at an instant of our clock."""
+        own = millis + self.drift_ms
+        clock = from_millis(own).astimezone(localtime.zone(self.zone)).replace(tzinfo=None, microsecond=0)
+        return Held(
+            registers=Later(lambda: self._registers(own)),
+            serial_number=self.serial_number,
+            clock=clock,
+            frozen=self._frozen(own) if self.profile.frozen else (),
+        )
+
+    def energy(self, millis: int) -> dict[str, int]:
+        """Its energy registers in whole Wh at an instant by its own clock: the truth, before any format cuts it."""
+        tariffs = self.household.tariffs(millis)
+        values = {}
+        for code in self.profile.energy_codes:
+            parsed = obis.parse(code)
+            imported = sum(tariffs) if parsed.e == 0 else tariffs[parsed.e - 1] if parsed.e <= len(tariffs) else 0
+            values[code] = {1: imported, 15: imported, 3: imported // 3, 9: imported * 20 // 19}.get(parsed.c, 0)
+        return values
+
+    def _registers(self, own: int) -> dict[str, Any]:
+        return self.energy(own) | self._instants(own)
+
+    def _instants(self, own: int) -> dict[str, Any]:
+        watts = Decimal(self.household.power(own))
+        amperes = (watts / (VOLTS * POWER_FACTOR)).quantize(Decimal("0.001"))
+        values: dict[str, Any] = {}
+        for code in self.profile.registers:
+            parsed = obis.parse(code)
+            if parsed.is_energy:
+                continue
+            first = parsed.c <= 40  # a flat hangs on one phase
+            by_unit = {"V": VOLTS, "Hz": HERTZ, "": POWER_FACTOR}
+            moving = {"W": watts, "VA": watts / POWER_FACTOR, "var": watts / 3, "A": amperes}
+            values[code] = by_unit.get(parsed.unit) or (moving[parsed.unit] if first else Decimal(0))
+        return values
+
+    def _frozen(self, own: int) -> tuple[HeldFrozen, ...]:
+        first = local_date(from_millis(own), self.zone).replace(day=1)
+        closings = []
+        for back in range(1, FROZEN_MONTHS + 1):
+            moment = midnight(first, self.zone)
+            wall = datetime.combine(first, datetime.min.time())
+            closings.append(HeldFrozen(wall, back, self.energy(to_millis(moment))))
+            first = (first - timedelta(days=1)).replace(day=1)
+        return tuple(closings)

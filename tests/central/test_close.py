@@ -1,0 +1,468 @@
+"""The month close of one point: which value stands for an edge, what witnesses it, and the arithmetic of the bill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from collector.central.edge_value import Growth
+from collector.localtime import rfc3339
+from tests.central.books import at, own_utility
+from tests.central.one_point import (
+    NOVEMBER_BEGINS,
+    OCTOBER_BEGINS,
+    PLAIN,
+    QUIET,
+    checks,
+    ended,
+    meter,
+    row,
+    rows,
+    shown,
+)
+
+
+def november(**moments: str) -> dict[str, str]:
+    """Readings round the end of October: `_31_2345=...` is 31 October 23:45, `_01_000002` is 1 November 00:00:02."""
+    days = {"31": "2026-10-31", "01": "2026-11-01"}
+    found = {}
+    for moment, kwh in moments.items():
+        _, day, time = moment.split("_")
+        time = time.ljust(6, "0")
+        found[f"{days[day]} {time[:2]}:{time[2:4]}:{time[4:]}"] = kwh
+    return OCTOBER_BEGINS | found
+
+
+# ----------------------------------------------------------------------------- the value at an edge
+
+
+def test_a_quiet_month_is_ready_with_its_dials_cut_and_their_difference() -> None:
+    closed = row()
+    assert shown(closed) == ("100", "250", "150", "ready", "0.1")
+    assert closed.reading.method == "live"
+    assert rfc3339(closed.reading.end_time or 0) == "2026-10-31T21:00:02.000Z"
+    assert closed.findings == ()
+
+
+def test_the_first_asking_at_or_after_the_edge_stands_for_it_though_an_earlier_one_is_nearer() -> None:
+    closed = row(november(_31_235959="200.10", _01_0030="200.20", _01_0045="200.30"))
+    assert (closed.reading.end_time, shown(closed)[1]) == (at("2026-11-01 00:30:00"), "200")
+
+
+def test_an_asking_at_the_very_edge_stands_for_it() -> None:
+    closed = row(november(_31_2345="200", _01_0000="201", _01_0015="202"))
+    assert closed.reading.end_time == at("2026-11-01 00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("readings", "chosen"),
+    [
+        ({"_31_2355": "200", "_01_0100": "201", "_01_0115": "202"}, "2026-11-01 01:00:00"),
+        ({"_31_2355": "200", "_01_010001": "201", "_31_2300": "199"}, "2026-10-31 23:55:00"),
+        ({"_31_2350": "200", "_01_0200": "201", "_31_2300": "199"}, "2026-10-31 23:50:00"),
+        ({"_31_234959": "200", "_01_010001": "201"}, None),
+    ],
+)
+def test_a_value_counts_to_an_hour_after_the_edge_else_the_last_to_ten_minutes_before(
+    readings: dict[str, str], chosen: str | None
+) -> None:
+    assert row(november(**readings)).reading.end_time == (None if chosen is None else at(chosen))
+
+
+def test_without_a_value_near_the_edge_the_row_is_missing_and_nothing_is_made_up() -> None:
+    closed = row(OCTOBER_BEGINS)
+    assert shown(closed) == ("100", "", "", "missing", "5.259")
+    assert (closed.reading.method, closed.reading.end_time) == ("", None)
+    (finding,) = closed.findings
+    assert finding.text == "no accepted reading of 1.8.0 of m1 from 2026-10-31 23:50:00 to 2026-11-01 01:00:00"
+
+
+@pytest.mark.parametrize(("moment", "quality"), [("_01_000100", "0.1"), ("_01_000101", "1.9"), ("_01_0059", "1.9")])
+def test_a_value_more_than_a_minute_from_the_edge_is_ready_and_says_so(moment: str, quality: str) -> None:
+    closed = row(november(_31_2345="200", **{moment: "200.1"}, _01_0115="200.2"))
+    assert (closed.reading.status, closed.reading.quality) == ("ready", quality)
+    assert checks(closed) == ([] if quality == "0.1" else ["off-edge"])
+
+
+def test_how_far_a_value_lies_from_the_edge_is_said_in_words() -> None:
+    closed = row(november(_31_2300="200", _31_235130="200.1", _01_0115="200.2"))
+    assert closed.findings[0].text == "read 8 min 30 s before the edge at 2026-11-01 00:00:00"
+
+
+# ----------------------------------------------------------------------------- the witness of a live value
+
+
+@pytest.mark.parametrize(
+    ("readings", "said"),
+    [
+        ({"_31_2345": "200", "_01_000002": "201"}, "no accepted value after it yet"),
+        ({"_31_2345": "201.01", "_01_000002": "201", "_01_0015": "202"}, "does not fit 201.010 kWh at 2026-10-31 23"),
+        ({"_31_2345": "200", "_01_000002": "201", "_01_0015": "200.99"}, "does not fit 200.990 kWh at 2026-11-01 00"),
+        ({"_31_2345": "200", "_01_000002": "204", "_01_0015": "204"}, "the meter counts at most 3.697 kWh"),
+        ({"_31_2345": "200", "_01_000002": "201", "_01_0015": "205"}, "the meter counts at most 3.682 kWh"),
+    ],
+)
+def test_a_live_value_that_its_neighbours_do_not_confirm_is_held_with_its_number(
+    readings: dict[str, str], said: str
+) -> None:
+    closed = row(november(**readings))
+    assert (closed.reading.status, closed.reading.quality) == ("held", "5.258")
+    assert closed.reading.end_kwh is not None
+    assert checks(closed) == ["unconfirmed"]
+    assert said in closed.findings[0].text
+
+
+def test_a_meter_that_nobody_read_before_has_no_witness() -> None:
+    closed = row({"2026-11-01 00:00:02": "201", "2026-11-01 00:15:00": "201"})
+    assert "no accepted value before it" in {f.check: f.text for f in closed.findings}["unconfirmed"]
+
+
+def test_equal_neighbours_confirm_a_meter_that_stands_still() -> None:
+    assert row(november(_31_2345="200", _01_000002="200", _01_0015="200")).reading.status == "ready"
+
+
+def test_the_last_digit_of_the_meter_is_no_impossible_step() -> None:
+    coarse = replace(PLAIN, growth=Growth(60, {"1.8.0": 1000}))  # 60 W at most: a kWh takes 17 hours
+    fine = replace(PLAIN, growth=Growth(60, {"1.8.0": 1}))
+    readings = november(_31_2345="200", _01_000002="201", _01_0015="201")
+    assert [checks(row(readings, device=device, previous=ended("100"))) for device in (coarse, fine)] == [
+        [],
+        ["unconfirmed"],
+    ]
+
+
+def test_a_value_that_was_damaged_upwards_does_not_pass_and_the_next_month_does_not_pay_for_it() -> None:
+    held = row(november(_31_2345="250", _01_000002="900250", _01_0015="250.2"))
+    assert held.reading.status == "held"
+    december = row(
+        {"2026-11-30 23:45:00": "300", "2026-12-01 00:00:02": "300", "2026-12-01 00:15:00": "300"},
+        period="2026-11",
+        previous=ended("900250", status="held"),
+    )
+    assert shown(december)[:4] == ("", "300", "", "held")
+
+
+# ----------------------------------------------------------------------------- frozen values
+
+TWICE = {"2026-11-01 00:00:40": "249.90", "2026-11-01 00:01:40": "249.90"}
+ONCE = {"2026-11-01 00:00:40": "249.90"}
+
+
+def test_the_meters_own_memory_is_the_last_word() -> None:
+    closed = row(frozen=TWICE)
+    assert shown(closed) == ("100", "249", "149", "ready", "0.1")
+    assert (closed.reading.method, closed.reading.end_time) == ("frozen", at("2026-11-01 00:00:00"))
+
+
+def test_a_frozen_value_that_came_once_is_held_and_no_live_value_steps_in() -> None:
+    closed = row(frozen=ONCE)
+    assert shown(closed) == ("100", "249", "149", "held", "5.258")
+    assert (closed.reading.method, checks(closed)) == ("frozen", ["unconfirmed"])
+
+
+@pytest.mark.parametrize(("second", "status"), [("00:01:39", "held"), ("00:01:40", "ready")])
+def test_two_askings_of_a_frozen_value_are_at_least_a_minute_apart(second: str, status: str) -> None:
+    assert row(frozen=ONCE | {f"2026-11-01 {second}": "249.90"}).reading.status == status
+
+
+def test_a_frozen_value_stays_when_a_later_asking_gives_another_and_that_is_said() -> None:
+    closed = row(frozen=TWICE | {"2026-11-02 00:00:40": "249.80"})
+    assert shown(closed)[1:4] == ("249", "149", "ready")
+    (finding,) = closed.findings
+    assert (finding.check, finding.level) == ("frozen-changed", "warn")
+    assert "249.800 kWh at 2026-11-02 00:00:40" in finding.text
+
+
+def test_a_frozen_value_that_two_askings_agree_on_wins_over_a_first_that_stands_alone() -> None:
+    closed = row(frozen={"2026-11-01 00:00:40": "249.10"} | {f"2026-11-01 00:0{n}:40": "249.90" for n in (1, 3)})
+    assert shown(closed)[1:4] == ("249", "149", "ready")
+    assert checks(closed) == ["frozen-changed"]
+
+
+def test_two_frozen_values_that_are_both_confirmed_hold_the_row_with_the_first() -> None:
+    closed = row(frozen=TWICE | {"2026-11-02 00:00:40": "240.80", "2026-11-02 00:01:40": "240.80"})
+    assert shown(closed)[1:4] == ("249", "149", "held")
+    assert [(f.check, f.level) for f in closed.findings] == [("frozen-changed", "hold")]
+
+
+def test_frozen_values_that_never_agree_are_held_with_the_first() -> None:
+    closed = row(frozen={"2026-11-01 00:00:40": "249.10", "2026-11-01 00:01:40": "249.20"})
+    assert shown(closed)[1:4] == ("249", "149", "held")
+    assert checks(closed) == ["unconfirmed", "frozen-changed"]
+
+
+@pytest.mark.parametrize("edge", ["{day: 25}", "{day: 1, time: '00:30'}"])
+def test_frozen_values_do_not_stand_for_an_edge_at_another_time(edge: str) -> None:
+    at_edge = {"2026-10-25 00:00:02": "220", "2026-11-01 00:30:02": "250.15"}
+    closed = row(QUIET | at_edge, frozen=TWICE, utility=own_utility(edge=edge))
+    assert closed.reading.method == "live"
+
+
+@pytest.mark.parametrize("frozen", ["100.00", "400.00"])
+def test_a_frozen_value_that_the_register_cannot_have_shown_is_held(frozen: str) -> None:
+    closed = row(frozen=dict.fromkeys(TWICE, frozen))
+    assert closed.reading.status == "held"
+    assert "frozen-live" in checks(closed)
+
+
+@pytest.mark.parametrize("frozen", ["236.50", "263.50"])
+def test_a_meter_whose_clock_is_an_hour_off_at_full_load_is_believed(frozen: str) -> None:
+    assert row(frozen=dict.fromkeys(TWICE, frozen)).reading.status == "ready"
+
+
+def test_a_frozen_value_needs_no_live_one() -> None:
+    assert shown(row(OCTOBER_BEGINS, frozen=TWICE))[:4] == ("100", "249", "149", "ready")
+
+
+# ----------------------------------------------------------------------------- several registers
+
+
+def two_tariffs(second: dict[str, str]) -> dict[str, dict[str, str]]:
+    return {"1.8.1": QUIET, "1.8.2": OCTOBER_BEGINS | second}
+
+
+def test_every_billed_register_gives_one_row_and_others_none() -> None:
+    live = dict.fromkeys(("1.8.0", "1.8.1", "1.8.2", "1.8.3", "1.8.4", "2.8.0"), QUIET)
+    for tariffs, codes in ((1, ["1.8.0"]), (2, ["1.8.1", "1.8.2"]), (4, ["1.8.1", "1.8.2", "1.8.3", "1.8.4"])):
+        found = rows(live, tariffs=tariffs)
+        assert [closed.reading.register_ for closed in found] == codes
+        assert all(closed.reading.status == "ready" for closed in found)
+    assert [closed.reading.label for closed in rows(live, tariffs=2)] == ["T1", "T2"]
+
+
+def test_a_register_that_an_asking_lacks_is_taken_from_the_next_and_the_point_says_so_once() -> None:
+    late = {"2026-10-31 23:45:00": "250", "2026-11-01 00:15:00": "250.1", "2026-11-01 00:30:00": "250.2"}
+    first, second = rows(two_tariffs(late), tariffs=2)
+    assert [item.reading.end_time for item in (first, second)] == [at("2026-11-01 00:00:02"), at("2026-11-01 00:15:00")]
+    assert checks(first) == ["split"]
+    assert first.findings[0].register_ == ""
+    assert "1.8.1 at 2026-11-01 00:00:02, 1.8.2 at 2026-11-01 00:15:00" in first.findings[0].text
+    assert checks(second) == ["split", "off-edge"]
+
+
+def test_a_register_without_a_value_is_missing_alone() -> None:
+    first, second = rows(two_tariffs({}), tariffs=2)
+    assert (first.reading.status, second.reading.status) == ("ready", "missing")
+
+
+# ----------------------------------------------------------------------------- start, cut, ratio
+
+
+def test_a_month_starts_from_the_number_that_the_month_before_was_billed_with() -> None:
+    closed = row(previous=ended("99"))
+    assert shown(closed)[:4] == ("99", "250", "151", "ready")
+    assert closed.reading.start_time == at("2026-10-01 00:00:02")
+
+
+@pytest.mark.parametrize(
+    "before", [ended("99", status="held"), ended("99", status="missing"), ended("99", name="another")]
+)
+def test_a_number_that_was_not_billed_or_is_another_meters_starts_nothing(before: object) -> None:
+    assert shown(row(previous=before))[:3] == ("100", "250", "150")
+
+
+def test_without_a_start_the_row_is_held_without_consumption() -> None:
+    closed = row(NOVEMBER_BEGINS)
+    assert shown(closed) == ("", "250", "", "held", "6.0")
+    assert checks(closed) == ["no-start"]
+    assert closed.findings[0].time == at("2026-10-01 00:00:00")
+
+
+def test_a_start_that_nothing_confirms_holds_the_row() -> None:
+    closed = row(NOVEMBER_BEGINS | {"2026-10-01 00:00:02": "100"})
+    assert shown(closed)[:4] == ("100", "250", "150", "held")
+    assert closed.findings[0].text.startswith("start: 100.000 kWh, read at 2026-10-01 00:00:02, has no accepted value")
+
+
+def test_a_start_far_from_its_edge_was_said_the_month_before() -> None:
+    late = {"2026-09-30 23:45:00": "100", "2026-10-01 00:30:00": "100.5", "2026-10-01 00:45:00": "101"}
+    assert shown(row(NOVEMBER_BEGINS | late)) == ("100", "250", "150", "ready", "0.1")
+
+
+@pytest.mark.parametrize(
+    ("decimals", "cut"),
+    [("0", ("100", "250", "150")), ("2", ("100.99", "250.19", "149.20")), ("3", ("100.999", "250.199", "149.200"))],
+)
+def test_dials_are_cut_and_never_rounded(decimals: str, cut: tuple[str, str, str]) -> None:
+    readings = dict.fromkeys(OCTOBER_BEGINS, "100.999") | dict.fromkeys(NOVEMBER_BEGINS, "250.199")
+    assert shown(row(readings, utility=own_utility(decimals=decimals)))[:3] == cut
+
+
+@pytest.mark.parametrize(
+    ("ratio", "decimals", "consumption"),
+    [("40", "0", "6000"), ("0.5", "0", "75"), ("0.333", "0", "49"), ("40", "2", "5968.00"), ("0.333", "2", "49.68")],
+)
+def test_consumption_is_the_difference_of_cut_dials_times_ratio_cut(
+    ratio: str, decimals: str, consumption: str
+) -> None:
+    closed = row(ratio=ratio, utility=own_utility(decimals=decimals))
+    assert shown(closed)[2] == consumption
+    assert shown(closed)[:2] == (("100", "250") if decimals == "0" else ("100.90", "250.10"))
+
+
+def test_no_digit_of_a_great_dial_and_a_long_ratio_is_lost() -> None:
+    huge = {when: "9007199254740.991" if when > "2026-10-15" else "0.000" for when in QUIET}
+    closed = row(huge, ratio="999999.999999", utility=own_utility(decimals="3"))
+    # By hand: 9007199254740.991 x (1000000 - 0.000001) = 9007199254740991000 - 9007199.254740991, and cut.
+    assert shown(closed)[2] == "9007199254731983800.745"
+
+
+def test_a_dial_that_ends_below_its_start_is_held_and_its_difference_shown() -> None:
+    closed = row(previous=ended("251"))
+    assert shown(closed) == ("251", "250", "-1", "held", "6.4")
+    assert closed.findings[0].text == "1.8.0 of m1 ends with 250 kWh, below the 251 kWh that it started from"
+
+
+def test_a_difference_cut_to_nothing_is_no_negative_zero() -> None:
+    assert shown(row(previous=ended("251"), ratio="0.5"))[2] == "0"
+
+
+def test_a_utility_that_goes_from_decimals_to_whole_kwh_does_not_fall_below_itself() -> None:
+    closed = row(dict.fromkeys(QUIET, "100.90"), previous=ended("100.57"))
+    assert shown(closed) == ("100", "100", "0", "ready", "0.1")
+    assert checks(closed) == ["decimals"]
+
+
+def test_a_utility_that_goes_from_whole_kwh_to_decimals_bills_no_gap_and_no_overlap() -> None:
+    closed = row(dict.fromkeys(QUIET, "100.90"), previous=ended("100"), utility=own_utility(decimals="2"))
+    assert shown(closed)[:4] == ("100.00", "100.90", "0.90", "ready")
+    assert checks(closed) == []
+
+
+# ----------------------------------------------------------------------------- meters that come and go
+
+OLD = {"2026-09-30 23:45:00": "100.00", "2026-10-01 00:00:02": "100.90", "2026-10-01 00:15:00": "101.00"}
+
+
+def test_consumption_of_a_replaced_meter_is_the_sum_of_both() -> None:
+    swap = "2026-10-15 10:15:00"
+    old = meter("old", taken=swap, final={"1.8.0": "150.70"})
+    new = meter("new", hung=swap, initial={"1.8.0": "3.30"})
+    closed = row(dict.fromkeys(NOVEMBER_BEGINS, "20.20"), others={"old": OLD}, meters=[old, new])
+    assert shown(closed) == ("100", "20", "67", "ready", "0.1")  # 150 - 100 and 20 - 3
+    assert closed.reading.meter == "new"
+    (finding,) = closed.findings
+    assert finding.check == "replaced"
+    assert "old from 100 to 150 kWh, then new from 3 to 20 kWh" in finding.text
+
+
+def test_a_meter_swapped_twice_in_a_month_is_the_sum_of_three() -> None:
+    first, second = "2026-10-10 09:00:00", "2026-10-20 09:00:00"
+    meters = [
+        meter("a", taken=first, final={"1.8.0": "110"}),
+        meter("b", hung=first, taken=second, initial={"1.8.0": "5"}, final={"1.8.0": "9"}),
+        meter("c", hung=second, initial={"1.8.0": "0"}),
+    ]
+    closed = row(dict.fromkeys(NOVEMBER_BEGINS, "7"), others={"a": OLD}, meters=meters, ratio="20")
+    assert shown(closed)[:4] == ("100", "7", "420", "ready")  # (10 + 4 + 7) x 20
+
+
+def test_a_meter_that_was_hung_within_the_month_starts_from_its_act() -> None:
+    closed = row(NOVEMBER_BEGINS, meters=[meter(hung="2026-10-12 12:00:00", initial={"1.8.0": "200.5"})])
+    assert shown(closed)[:4] == ("200", "250", "50", "ready")
+    assert closed.reading.start_time == at("2026-10-12 12:00:00")
+
+
+def test_the_acts_reading_is_a_witness_where_nobody_read_the_meter_before() -> None:
+    readings = {"2026-11-01 00:00:02": "250.10", "2026-11-01 00:15:00": "250.20"}
+    hung = {"hung": "2026-10-31 12:00:00"}
+    assert row(readings, meters=[meter(**hung, initial={"1.8.0": "200.5"})]).reading.status == "ready"
+    assert "unconfirmed" in checks(row(readings, meters=[meter(**hung, initial={"1.8.0": "10.0"})]))
+    assert "unconfirmed" in checks(row(readings, meters=[meter(**hung, initial={"1.8.0": "250.11"})]))
+
+
+def test_a_meter_hung_at_the_very_edge_starts_the_next_month_from_its_act() -> None:
+    swap = "2026-11-01 00:00:00"
+    old = meter("old", taken=swap, final={"1.8.0": "250"})
+    new = meter("new", hung=swap, initial={"1.8.0": "0"})
+    october = row({"2026-11-01 00:00:02": "0"}, others={"old": OLD}, meters=[old, new])
+    assert (october.reading.meter, *shown(october)[:4]) == ("old", "100", "250", "150", "ready")
+    november = row(
+        {"2026-11-30 23:45:00": "30", "2026-12-01 00:00:02": "30", "2026-12-01 00:15:00": "30"},
+        period="2026-11",
+        meters=[old, new],
+        previous=ended("250", name="old"),
+    )
+    assert (november.reading.meter, *shown(november)[:4]) == ("new", "0", "30", "30", "ready")
+
+
+def test_a_value_read_after_the_meter_was_taken_down_is_not_its_reading_at_the_edge() -> None:
+    gone = meter("old", taken="2026-11-01 00:00:01", final={"1.8.0": "250"})
+    closed = row(NOVEMBER_BEGINS | {"2026-10-31 23:59:00": "250"} | OLD, meters=[gone])
+    assert closed.reading.end_time == at("2026-10-31 23:59:00")
+
+
+def test_a_point_whose_meter_was_removed_ends_with_the_acts_reading() -> None:
+    closed = row(OLD, meters=[meter(taken="2026-10-20 10:00:00", final={"1.8.0": "170.9"})])
+    assert shown(closed) == ("100", "170", "70", "ready", "4.131")
+    assert (closed.reading.method, closed.reading.end_time) == ("manual", at("2026-10-20 10:00:00"))
+    assert checks(closed) == ["act"]
+
+
+@pytest.mark.parametrize("final", [None, {}, {"1.8.1": "150"}])
+def test_an_act_without_the_old_meters_final_reading_holds_the_row(final: dict[str, str] | None) -> None:
+    swap = "2026-10-15 10:15:00"
+    meters = [meter("old", taken=swap, final=final), meter("new", hung=swap, initial={"1.8.0": "0"})]
+    closed = row(dict.fromkeys(NOVEMBER_BEGINS, "20"), others={"old": OLD}, meters=meters)
+    assert shown(closed)[:4] == ("100", "20", "", "held")
+    assert "no-final" in checks(closed)
+
+
+def test_an_act_without_the_new_meters_initial_reading_holds_the_row() -> None:
+    swap = "2026-10-15 10:15:00"
+    meters = [meter("old", taken=swap, final={"1.8.0": "150"}), meter("new", hung=swap)]
+    closed = row(dict.fromkeys(NOVEMBER_BEGINS, "20"), others={"old": OLD}, meters=meters)
+    assert shown(closed)[:4] == ("100", "20", "", "held")
+    assert "no-start" in checks(closed)
+
+
+def test_a_point_that_is_read_by_hand_is_missing_until_somebody_enters_a_reading() -> None:
+    for meters in (
+        [],
+        [meter(taken="2026-09-15 10:00:00", final={"1.8.0": "90"})],
+        [meter(hung="2026-11-05 10:00:00")],
+    ):
+        closed = row(meters=meters)
+        assert shown(closed) == ("", "", "", "missing", "5.259")
+        assert (closed.reading.meter, closed.reading.serial_number) == ("", "")
+        assert "no meter hangs at this point" in closed.findings[0].text
+
+
+# ----------------------------------------------------------------------------- what is said besides
+
+
+def test_where_acts_are_required_a_point_without_one_is_held() -> None:
+    assert (shown(row(require_act=True))[3], checks(row(require_act=True))) == ("held", ["no-act"])
+    hung = meter(hung="2026-09-12 12:00:00", initial={"1.8.0": "50"})
+    assert row(require_act=True, meters=[hung]).reading.status == "ready"
+
+
+def test_a_meter_whose_identity_nobody_can_read_is_flagged_each_month_and_billed() -> None:
+    closed = row(device=replace(PLAIN, proven=False))
+    assert shown(closed)[3:] == ("ready", "0.1")
+    assert [(f.check, f.level, f.register_) for f in closed.findings] == [("unproven", "info", "")]
+
+
+def test_a_total_that_is_a_sum_of_tariffs_says_so_in_its_quality() -> None:
+    closed = row(device=replace(PLAIN, summed=True))
+    assert shown(closed)[3:] == ("ready", "11.0")
+    live = dict.fromkeys(("1.8.1", "1.8.2"), QUIET)
+    assert all(item.reading.quality == "0.1" for item in rows(live, tariffs=2, device=replace(PLAIN, summed=True)))
+
+
+def test_a_row_carries_every_quality_that_its_findings_give_in_the_order_of_their_numbers() -> None:
+    late = november(_31_2345="250", _01_0030="250.1")
+    closed = row(late, previous=ended("251"), device=replace(PLAIN, summed=True))
+    assert closed.reading.quality == "1.9 5.258 6.4 11.0"
+
+
+def test_a_row_carries_what_proves_it() -> None:
+    proof = row().proof
+    (segment,) = proof["segments"]
+    assert segment["end"]["before"] == [at("2026-10-31 23:45:00"), 250_000]
+    assert segment["end"]["after"] == [at("2026-11-01 00:15:00"), 250_200]
+    assert segment["end"]["askings"][0]["snapshot"]["registers"] == {"1.8.0": 250_100}
+    assert proof["utility"]["decimals"] == 0
+    frozen = row(frozen=TWICE).proof["segments"][0]["end"]
+    assert [asking["snapshot"]["asked"] for asking in frozen["askings"]] == [at(when) for when in TWICE]

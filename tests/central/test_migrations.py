@@ -1,0 +1,87 @@
+"""The migrations: they make the tables that the code expects, on a new file and on an old one."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select
+from sqlalchemy.exc import DatabaseError
+
+from collector.central import engine as engines
+from collector.central.database import metadata, registry_log
+from collector.central.engine import open_sqlite, writing
+from collector.exits import Unreachable
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
+    engine = open_sqlite(tmp_path / "central.db")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_opening_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path) -> None:
+    engine = open_sqlite(tmp_path / "central.db")
+    with writing(engine) as connection:
+        connection.execute(insert(registry_log).values(at=1, who="olga", what="{}"))
+    engine.dispose()
+    with open_sqlite(tmp_path / "central.db").connect() as connection:
+        assert [row.who for row in connection.execute(select(registry_log))] == ["olga"]
+
+
+def test_a_migration_that_fails_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrations = tmp_path / "migrations"
+    shutil.copytree(engines.MIGRATIONS, migrations)
+    newest = max(path.name for path in (migrations / "versions").glob("*.py")).split("_")[0]
+    (migrations / "versions" / "9000_broken.py").write_text(
+        f"from alembic import op\nrevision, down_revision = '9000', '{newest}'\n"
+        "def upgrade():\n    op.drop_table('segment')\n    raise RuntimeError('power cut')\n"
+    )
+    open_sqlite(tmp_path / "central.db").dispose()
+    with monkeypatch.context() as patched:
+        patched.setattr(engines, "MIGRATIONS", migrations)
+        with pytest.raises(RuntimeError, match="power cut"):
+            open_sqlite(tmp_path / "central.db")
+    with open_sqlite(tmp_path / "central.db").connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM segment").all() == []
+
+
+def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    faults: list[Exception] = []
+
+    def work() -> None:
+        try:
+            open_sqlite(tmp_path / "central.db").dispose()
+        except (Unreachable, DatabaseError) as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_tables_of_a_newer_meterline_are_left_alone(tmp_path: Path) -> None:
+    engine = open_sqlite(tmp_path / "central.db")
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Unreachable, match="written by a newer one"):
+        open_sqlite(tmp_path / "central.db")
+
+
+def test_a_file_that_is_no_database_is_said_by_name(tmp_path: Path) -> None:
+    (tmp_path / "central.db").write_bytes(b"not a database, but long enough to be read as the header of one" * 20)
+    with pytest.raises(Unreachable, match=r"central\.db cannot be opened"):
+        open_sqlite(tmp_path / "central.db")
+
+
+def test_every_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
+    with open_sqlite(tmp_path / "central.db").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

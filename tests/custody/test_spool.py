@@ -1,0 +1,525 @@
+"""The gateway's spool: what it promises about keys, bytes, receipts, order, space and age."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.outbox import RECEIPTED, WAITING
+from collector.spool import Entry, Outbox, SpoolFull, SpoolUnusable, unpark_beside
+from tests.custody.boxes import DAY, NOW, append, check, outbox, payload_of, rows, tombstone
+
+HOUR = DAY // 24
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def box(path: Path) -> Iterator[Outbox]:
+    box = outbox(path)
+    yield box
+    box.close()
+
+
+def keys(entries: list[Entry]) -> list[int]:
+    return [entry.sequence for entry in entries]
+
+
+def fill_until_evicted(box: Outbox, wanted: int = 1) -> list[Entry]:
+    """Append interval batches until so many have been evicted; all that were appended."""
+    made = []
+    while box.state(NOW).evicted < 10 * wanted:
+        made.append(append(box))
+        assert len(made) < 2000
+    return made
+
+
+# ----------------------------------------------------------------------------- keys and bytes
+
+
+def test_sequences_begin_at_1_and_have_no_holes(box: Outbox) -> None:
+    assert [append(box, class_).sequence for class_ in ("keep", "interval", "keep")] == [1, 2, 3]
+    assert box.state(NOW).next == 4
+
+
+def test_the_bytes_are_made_for_the_key_they_get(box: Outbox) -> None:
+    entry = append(box)
+    assert entry == Entry(box.id, 1, "interval", payload_of(box.id, 1, 3000), entry.sha256)
+    assert entry.sha256 == hashlib.sha256(entry.payload).hexdigest()
+    assert box.pending(9) == [entry]
+
+
+def test_a_batch_whose_bytes_cannot_be_made_leaves_no_hole(box: Outbox) -> None:
+    def broken(spool: str, sequence: int) -> bytes:
+        raise ZeroDivisionError
+
+    append(box)
+    with pytest.raises(ZeroDivisionError):
+        box.append("interval", broken, count=1, first=0, last=0, now=NOW)
+    assert append(box).sequence == 2
+
+
+def test_a_class_that_does_not_exist_is_refused(box: Outbox) -> None:
+    with pytest.raises(KeyError):
+        append(box, "urgent")
+
+
+def test_a_spool_goes_on_where_it_was_closed(path: Path) -> None:
+    box = outbox(path)
+    entries = [append(box), append(box, "keep")]
+    spool = box.id
+    box.close()
+    box = outbox(path)
+    assert box.id == spool
+    assert box.pending(9) == [entries[1], entries[0]]
+    assert append(box).sequence == 3
+    box.close()
+
+
+def test_two_spools_never_have_the_same_id(tmp_path: Path) -> None:
+    boxes = [outbox(tmp_path / f"{n}.db") for n in range(3)]
+    assert len({box.id for box in boxes}) == 3
+    assert all(len(box.id) == 12 for box in boxes)
+    for box in boxes:
+        box.close()
+
+
+def test_a_number_is_not_given_twice_after_everything_was_receipted_and_grew_old(path: Path) -> None:
+    box = outbox(path, keep_ms=DAY)
+    for _ in range(3):
+        entry = append(box, now=NOW)
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    box.close()
+    box = outbox(path, keep_ms=DAY)
+    assert append(box, now=NOW + 9 * DAY).sequence == 4
+    box.close()
+    assert [row["sequence"] for row in rows(path)] == [3, 4]  # the newest stayed until there was a newer one
+
+
+# ----------------------------------------------------------------------------- receipts
+
+
+def test_only_a_receipt_with_key_and_digest_settles(box: Outbox) -> None:
+    entry = append(box)
+    other = append(box)
+    assert not box.settle(entry.spool, entry.sequence, other.sha256)
+    assert not box.settle("0" * 12, entry.sequence, entry.sha256)
+    assert not box.settle(entry.spool, 99, entry.sha256)
+    assert box.state(NOW).unreceipted == 2
+    assert box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert box.state(NOW).unreceipted == 1
+    assert box.pending(9) == [other]
+
+
+def test_a_second_receipt_for_the_same_batch_changes_nothing(box: Outbox) -> None:
+    entry = append(box)
+    for _ in range(3):
+        assert box.settle(entry.spool, entry.sequence, entry.sha256)
+    append(box)
+    assert box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert box.state(NOW).unreceipted == 1
+
+
+@pytest.mark.parametrize("receipts", [1, 63, 64, 200])
+def test_receipts_are_remembered_by_the_file_when_it_is_closed(path: Path, receipts: int) -> None:
+    box = outbox(path)
+    entries = [append(box, size=100) for _ in range(201)]
+    for entry in entries[:receipts]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert keys(box.pending(300)) == keys(entries[receipts:])[::-1]
+    box.close()
+    box = outbox(path)
+    assert keys(box.pending(300)) == keys(entries[receipts:])[::-1]
+    box.close()
+
+
+def test_a_receipt_costs_no_commit_of_its_own(path: Path) -> None:
+    box = outbox(path)
+    entries = [append(box, size=100) for _ in range(30)]
+    log = path.with_name("spool.db-wal")
+    before = log.read_bytes()
+    for entry in entries:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert log.read_bytes() == before
+    append(box)
+    assert [row["state"] for row in rows(path)] == [RECEIPTED] * 30 + [WAITING]
+    box.close()
+
+
+def test_a_batch_refused_for_good_stays_and_is_not_sent_until_it_is_asked_for(box: Outbox) -> None:
+    first, second = append(box), append(box)
+    assert box.park(first.spool, first.sequence, first.sha256, "schema")
+    assert box.pending(9) == [second]
+    state = box.state(NOW)
+    assert (state.unreceipted, state.refused) == (2, 1)
+    assert box.unpark() == 1
+    assert box.pending(9) == [second, first]
+    assert box.state(NOW).refused == 0
+
+
+def test_a_refusal_of_other_bytes_or_of_a_receipted_batch_parks_nothing(box: Outbox) -> None:
+    first, second = append(box), append(box)
+    assert not box.park(first.spool, first.sequence, second.sha256, "schema")
+    assert not box.park(first.spool, 77, first.sha256, "schema")
+    box.settle(first.spool, first.sequence, first.sha256)
+    assert not box.park(first.spool, first.sequence, first.sha256, "schema")
+    append(box)
+    assert not box.park(first.spool, first.sequence, first.sha256, "schema")
+    assert box.state(NOW).refused == 0
+
+
+def test_a_receipt_settles_a_parked_batch(box: Outbox) -> None:
+    entry = append(box)
+    box.park(entry.spool, entry.sequence, entry.sha256, "mismatch")
+    assert box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert (box.state(NOW).unreceipted, box.state(NOW).refused) == (0, 0)
+    assert box.unpark() == 0
+
+
+def test_parked_batches_are_let_go_from_another_process_beside_a_running_gateway(path: Path, box: Outbox) -> None:
+    entry = append(box)
+    box.park(entry.spool, entry.sequence, entry.sha256, "schema")
+    context = multiprocessing.get_context("spawn")
+    other = context.Process(target=unpark_beside, args=(path,))
+    other.start()
+    other.join(60)
+    assert other.exitcode == 0
+    assert box.pending(9) == [entry]
+
+
+def test_letting_go_of_parked_batches_makes_no_file(path: Path) -> None:
+    with pytest.raises(SpoolUnusable, match="not there"):
+        unpark_beside(path)
+    assert not path.exists()
+
+
+# ----------------------------------------------------------------------------- order
+
+
+def test_keep_comes_before_new_before_old_before_tombstones(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    keep = [append(box, "keep")]
+    fill_until_evicted(box, 3)
+    keep.append(append(box, "keep"))
+    last = append(box)
+    order = keys(box.pending(10_000))
+    lost = [row["sequence"] for row in rows(path) if row["kind"] == 2]
+    alive = [row["sequence"] for row in rows(path) if row["kind"] == 1]
+    assert len(lost) >= 3
+    assert order == [*keys(keep), *alive[::-1], *lost]
+    assert order[2] == last.sequence
+    box.close()
+
+
+def test_what_is_under_way_is_skipped_and_the_limit_holds(box: Outbox) -> None:
+    keep = [append(box, "keep") for _ in range(4)]
+    interval = [append(box) for _ in range(4)]
+    under_way = {(entry.spool, entry.sequence) for entry in (keep[0], keep[2], interval[3])}
+    assert keys(box.pending(3, under_way)) == [2, 4, 7]
+    assert keys(box.pending(100, under_way)) == [2, 4, 7, 6, 5]
+    assert box.pending(0) == []
+    box.settle(keep[1].spool, 2, keep[1].sha256)
+    assert keys(box.pending(3, under_way)) == [4, 7, 6]
+
+
+# ----------------------------------------------------------------------------- space
+
+
+def test_receipted_batches_go_first_and_oldest_first(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    entries = [append(box) for _ in range(40)]
+    receipted = entries[10:40:3]
+    for entry in receipted:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    gone: list[int] = []
+    while box.state(NOW).evicted == 0:
+        entries.append(append(box))
+        left = {row["sequence"] for row in rows(path)}
+        gone += [number for number in keys(entries) if number not in left and number not in gone]
+    assert gone == keys(receipted)
+    box.close()
+
+
+def test_then_un_receipted_interval_batches_go_oldest_first_and_leave_tombstones(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    entries = fill_until_evicted(box, 5)
+    found = check(path)
+    assert [row["sequence"] for row in found] == keys(entries)  # no holes
+    lost = [row for row in found if row["kind"] == 2]
+    assert [row["sequence"] for row in lost] == list(range(1, len(lost) + 1))
+    for row, entry in zip(lost, entries, strict=False):
+        assert row["payload"] == tombstone(box.id, entry.sequence, 10, NOW - 1000, NOW)
+        assert row["original"] == entry.sha256
+    assert box.state(NOW).evicted == 10 * len(lost)
+    box.close()
+
+
+def test_keep_is_never_evicted_and_is_taken_when_interval_is_refused(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    keep = [append(box, "keep") for _ in range(60)]
+    append(box)
+    while not box.state(NOW).only_keep_left:
+        keep.append(append(box, "keep"))
+        assert len(keep) < 2000
+    before = check(path)
+    with pytest.raises(SpoolFull, match="interval readings stop"):
+        append(box)
+    assert check(path) == before
+    keep += [append(box, "keep") for _ in range(100)]
+    found = {row["sequence"]: row["payload"] for row in check(path)}
+    assert all(found[entry.sequence] == entry.payload for entry in keep)
+    assert box.state(NOW).only_keep_left
+    assert box.state(NOW).fill == 1.0
+    box.close()
+
+
+def test_interval_is_taken_again_when_receipts_have_come(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    while not box.state(NOW).only_keep_left:
+        append(box, "keep")
+    for entry in box.pending(1000)[:20]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert not box.state(NOW).only_keep_left
+    append(box)
+    box.close()
+
+
+def test_a_batch_larger_than_the_spool_evicts_nothing(path: Path) -> None:
+    box = outbox(path, max_bytes=300_000)
+    entries = [append(box) for _ in range(20)]
+    before = check(path)
+    with pytest.raises(SpoolFull):
+        append(box, size=400_000)
+    assert check(path) == before
+    assert append(box).sequence == len(entries) + 1
+    box.close()
+
+
+@pytest.mark.parametrize(("size", "batches"), [(200, 900), (3000, 300), (12_000, 90), (200_000, 12)])
+def test_the_pages_in_use_stay_within_the_limit(path: Path, size: int, batches: int) -> None:
+    limit = 300_000 + size
+    box = outbox(path, max_bytes=limit)
+    biggest = 0
+    for n in range(batches):
+        entry = append(box, size=size)
+        if n % 3:
+            box.settle(entry.spool, entry.sequence, entry.sha256)
+        biggest = max(biggest, path.stat().st_size)
+    box.close()
+    assert biggest <= path.stat().st_size <= limit
+    assert path.stat().st_size > limit * 0.6  # and it uses what it may
+
+
+def test_a_parked_interval_batch_may_be_evicted_and_its_tombstone_is_sent(path: Path) -> None:
+    box = outbox(path, max_bytes=600_000)
+    parked = append(box)
+    box.park(parked.spool, parked.sequence, parked.sha256, "schema")
+    fill_until_evicted(box)
+    assert rows(path)[0]["original"] == parked.sha256
+    assert 1 in keys(box.pending(1000))
+    assert box.state(NOW).refused == 0
+    box.close()
+
+
+def test_a_smaller_limit_takes_effect_with_the_next_batch(path: Path) -> None:
+    box = outbox(path)
+    for _ in range(300):
+        entry = append(box)
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    box.close()
+    box = outbox(path, max_bytes=200_000)
+    append(box)
+    assert len(rows(path)) < 60
+    box.close()
+
+
+# ----------------------------------------------------------------------------- tombstones
+
+
+@pytest.fixture
+def evicted(path: Path) -> Iterator[tuple[Outbox, Entry, Entry]]:
+    """A small box, a batch that was evicted from it, and the tombstone in its place."""
+    box = outbox(path, max_bytes=600_000)
+    original = fill_until_evicted(box)[0]
+    stone = next(entry for entry in box.pending(1000) if entry.sequence == original.sequence)
+    yield box, original, stone
+    box.close()
+
+
+def test_a_tombstone_has_its_batch_key_other_bytes_and_the_same_class(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    _box, original, stone = evicted
+    assert stone[:3] == original[:3]
+    assert stone.sha256 != original.sha256
+    assert stone.payload.startswith(b"tombstone")
+
+
+def test_a_receipt_for_a_tombstone_settles_it_and_its_snapshots_stay_lost(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    box, _original, stone = evicted
+    lost = box.state(NOW).evicted
+    assert box.settle(stone.spool, stone.sequence, stone.sha256)
+    append(box)
+    assert stone.sequence not in keys(box.pending(1000))
+    assert box.state(NOW).evicted >= lost
+
+
+def test_a_late_receipt_for_the_evicted_batch_settles_its_tombstone(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    box, original, _stone = evicted
+    lost = box.state(NOW).evicted
+    assert box.settle(original.spool, original.sequence, original.sha256)
+    box.close()
+    box.__init__(box._file.path, max_bytes=600_000, keep_ms=DAY, tombstone=tombstone)  # type: ignore[misc]
+    assert original.sequence not in keys(box.pending(1000))
+    assert box.state(NOW).evicted == lost - 10  # the centre has them after all
+
+
+def test_a_conflict_about_a_tombstone_says_that_the_centre_has_the_batch(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    box, original, stone = evicted
+    lost, unreceipted = box.state(NOW).evicted, box.state(NOW).unreceipted
+    assert box.park(stone.spool, stone.sequence, stone.sha256, "conflict")
+    box.unpark()  # a change, with which the noted receipt is written
+    assert original.sequence not in keys(box.pending(1000))
+    assert (box.state(NOW).evicted, box.state(NOW).refused) == (lost - 10, 0)
+    assert box.state(NOW).unreceipted == unreceipted - 1
+
+
+def test_another_refusal_of_a_tombstone_parks_it(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    box, _original, stone = evicted
+    assert box.park(stone.spool, stone.sequence, stone.sha256, "schema")
+    assert box.state(NOW).refused == 1
+    assert box.unpark() == 1
+    assert stone in box.pending(1000)
+
+
+def test_a_late_refusal_of_the_evicted_batch_leaves_its_tombstone_alone(evicted: tuple[Outbox, Entry, Entry]) -> None:
+    box, original, stone = evicted
+    assert not box.park(original.spool, original.sequence, original.sha256, "conflict")
+    assert stone in box.pending(1000)
+
+
+# ----------------------------------------------------------------------------- age
+
+
+def test_receipted_batches_go_when_they_are_older_than_keep_and_the_others_stay(path: Path) -> None:
+    box = outbox(path, keep_ms=10 * DAY)
+    entries = [append(box, now=NOW + day * DAY) for day in range(20)]
+    for entry in entries[:15:2]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    append(box, now=NOW + 19 * DAY)
+    left = [row["sequence"] for row in rows(path)]
+    gone = [number for number in range(1, 21) if number not in left]
+    assert gone == [1, 3, 5, 7, 9]  # of days 0, 2, 4, 6, 8; the one of day 10 is not older than ten days
+    box.close()
+
+
+def test_many_old_batches_go_a_few_at_a_time(path: Path) -> None:
+    box = outbox(path, keep_ms=DAY)
+    for entry in [append(box, size=10) for _ in range(100)]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    sizes = []
+    for _ in range(9):
+        append(box, size=10, now=NOW + 2 * DAY)
+        sizes.append(sum(row["at"] == NOW for row in rows(path)))
+    assert sizes == [84, 68, 52, 36, 20, 4, 0, 0, 0]
+    box.close()
+
+
+# ----------------------------------------------------------------------------- state
+
+
+def test_the_state_of_an_empty_spool_is_known(box: Outbox) -> None:
+    state = box.state(NOW)
+    assert state._replace(id="") == ("", 1, 0, 0, 0, 0.0, None, None, False)
+
+
+def test_fill_is_the_share_that_nobody_else_holds(path: Path) -> None:
+    box = outbox(path, max_bytes=1_000_000)
+    entries = [append(box, size=10_000) for _ in range(40)]
+    assert 0.40 < box.state(NOW).fill < 0.46
+    for entry in entries[:30]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert 0.10 < box.state(NOW).fill < 0.12
+    for entry in entries[30:]:
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert box.state(NOW).fill == 0.0
+    box.close()
+
+
+def test_days_left_follow_the_pace_of_the_last_two_days(path: Path) -> None:
+    box = outbox(path, max_bytes=10_000_000)
+    for quarter in range(1 + 4 * 24):
+        entry = append(box, size=1_000, now=NOW + quarter * HOUR // 4)
+        box.settle(entry.spool, entry.sequence, entry.sha256)
+        if quarter == 3:
+            assert box.state(NOW + 3 * HOUR // 4).days_left is None  # less than an hour was seen
+    a_day_later = NOW + DAY
+    left = box.state(a_day_later).days_left
+    assert left is not None
+    assert 75 < left < 90  # 97 batches of 1.2 kB in a day, 10 MB of room
+    box.close()
+    box = outbox(path, max_bytes=10_000_000)
+    assert box.state(a_day_later).days_left == left  # known at once after a restart
+    assert box.state(a_day_later + 4 * DAY).days_left is None  # nothing came for two days
+    box.close()
+
+
+# ----------------------------------------------------------------------------- one owner, many threads
+
+
+def test_a_second_daemon_on_the_same_file_is_refused(path: Path, box: Outbox) -> None:
+    with pytest.raises(SpoolUnusable, match="running already"):
+        outbox(path)
+    append(box)
+
+
+def test_a_closed_spool_can_be_opened_by_another(path: Path) -> None:
+    outbox(path).close()
+    outbox(path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolUnusable, match="check the directory"):
+        outbox(tmp_path / "file" / "spool.db")
+
+
+def test_threads_that_append_settle_and_look_lose_nothing(path: Path) -> None:
+    box = outbox(path)
+    made: list[Entry] = []
+    done = threading.Event()
+    faults: list[BaseException] = []
+
+    def guarded(work: object) -> None:
+        try:
+            work()  # type: ignore[operator]
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    def line() -> None:
+        made.extend(append(box, "keep" if n % 9 == 0 else "interval", size=500) for n in range(60))
+
+    def publisher() -> None:
+        while not done.is_set() or box.state(NOW).unreceipted:
+            for entry in box.pending(8):
+                assert box.settle(entry.spool, entry.sequence, entry.sha256)
+
+    lines = [threading.Thread(target=guarded, args=(line,)) for _ in range(4)]
+    sender = threading.Thread(target=guarded, args=(publisher,))
+    for thread in (*lines, sender):
+        thread.start()
+    for thread in lines:
+        thread.join()
+    done.set()
+    sender.join(120)
+    box.close()
+    assert faults == []
+    assert sorted(keys(made)) == list(range(1, 241))
+    assert {row["state"] for row in check(path)} == {RECEIPTED}
