@@ -44,6 +44,7 @@ EXTRA_OF = {
     "paho": "edge",
     "sqlalchemy": "central",
     "alembic": "central",
+    "psycopg": "central",
     "amqtt": "demo",
 }
 
@@ -75,8 +76,10 @@ class Commands(click.Group):
 @click.option("--months", type=click.IntRange(1, 12), default=1, show_default=True, help="Months to bill.")
 @click.option("--out", type=click.Path(file_okay=False), help="Keep everything in this folder (default: thrown away).")
 def demo(meters: int, months: int, out: str | None) -> None:
-    from hil.demo import run
-
+    try:
+        from hil.demo import run
+    except ModuleNotFoundError as error:
+        raise UsageFault(f"{error.name} is not installed here; the demo needs: pip install 'meterline[demo]'") from None
     run(meters=meters, months=months, out=out)
 
 

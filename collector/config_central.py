@@ -26,14 +26,25 @@ from collector.config_fields import (
 from collector.config_file import Faults, Mqtt, at, check_mqtt, check_secret
 from drivers import strict_yaml
 
+# Without a host: the server's socket on this machine, in its usual folder or the one that `?host=` names. The other
+# words are libpq's (its documentation, 34.1.2): how the connection is encrypted and the server proven.
+_DATABASE_URL = (
+    r"postgresql\+psycopg://([^\s:/?#@]+@)?([^\s:/?#@\[\]]+|\[[0-9A-Fa-f:.]+\])?(:[0-9]{1,5})?/[A-Za-z0-9_.-]+"
+    r"(\?(&?(host|sslmode|sslrootcert|sslcert|sslkey|sslcrl)=[^\s&?#@]+)+)?"
+)
+
 
 def _database_url(text: str) -> str:
-    user = text.rpartition("@")[0].removeprefix("postgresql+psycopg://")
-    if text == "sqlite" or ":" in user:
-        return text  # the second holds a password: `load_central` says so without repeating it
-    if not re.fullmatch(r"postgresql\+psycopg://([^\s:/?#@]+@)?[^\s:/?#@]+(:[0-9]{1,5})?/[A-Za-z0-9_.-]+", text):
-        raise ValueError("sqlite is wanted, or postgresql+psycopg://user@host:port/name")
+    if text == "sqlite" or holds_password(text):
+        return text  # `load_central` says what is wrong with the second, without repeating it
+    if not re.fullmatch(_DATABASE_URL, text):
+        raise ValueError("sqlite is wanted, or postgresql+psycopg://user@host:port/name?sslmode=verify-full")
     return text
+
+
+def holds_password(url: str) -> bool:
+    """Whether the URL of a database holds a password, or what may be one."""
+    return ":" in url.rpartition("@")[0].removeprefix("postgresql+psycopg://") or "password=" in url
 
 
 def _http_url(text: str) -> str:
@@ -126,7 +137,7 @@ def load_central(path: Path) -> CentralConfig:
     form = faults.validate(document, CentralFile, folder)
     check_mqtt(faults, document, folder)
     url = at(document.data, "database", "url") or at(document.data, "database")
-    if isinstance(url, str) and ":" in url.rpartition("@")[0].removeprefix("postgresql+psycopg://"):
+    if isinstance(url, str) and holds_password(url):
         right = "{url: postgresql+psycopg://user@host/name, password_file: file}"
         faults.add(document, ("database",), f"the password does not stand here; write {right}")
     check_secret(faults, document, folder, "database", "password_file")

@@ -20,7 +20,7 @@ COLUMNS = ("gateway", "spool", "sequence", "kind", "received", "settled", "sha25
 SCHEMA = (
     """CREATE TABLE inbox (
         id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, spool TEXT NOT NULL, sequence INTEGER NOT NULL,
-        kind TEXT NOT NULL, received INTEGER NOT NULL, settled INTEGER NOT NULL, sha256 TEXT NOT NULL,
+        kind TEXT NOT NULL, received INTEGER NOT NULL, settled INTEGER NOT NULL, sha256 BLOB NOT NULL,
         payload BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX inbox_key ON inbox (gateway, spool, sequence)",
     "CREATE INDEX inbox_settled ON inbox (settled, kind)",
@@ -42,7 +42,7 @@ class Incoming(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A batch in the file. `id` grows in the order of arrival; `received` is in milliseconds."""
+    """A batch in the file. `id` grows in the order of arrival; `sha256` is in hex, `received` in milliseconds."""
 
     id: int
     gateway: str
@@ -82,7 +82,9 @@ def _fits(values: Row) -> bool:
     """The columns have the table's types and ranges."""
     gateway, spool, sequence, kind, received, settled, sha256, payload = values
     return (
-        all(isinstance(text, str) for text in (gateway, spool, sha256))
+        isinstance(gateway, str)
+        and isinstance(spool, str)
+        and isinstance(sha256, bytes)
         and isinstance(sequence, int)
         and sequence > 0
         and kind in ("readings", "acts")
@@ -175,7 +177,7 @@ class InboxFile:
         self._file.close()
 
     def _stored(self, where: str, parameters: tuple[object, ...]) -> list[Stored]:
-        sql = f"SELECT id, gateway, spool, sequence, payload, sha256, received, kind FROM inbox {where}"
+        sql = f"SELECT id, gateway, spool, sequence, payload, lower(hex(sha256)), received, kind FROM inbox {where}"
         return [Stored(*row) for row in self._read(sql, parameters)]
 
     def _change_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -48,8 +48,6 @@ def encode(message: Batch | Receipt | Status) -> bytes:
     match message:
         case Batch(snapshots=tuple()):
             data["synced"] = message.synced  # false is said too: it keeps values off the bill
-        case Batch(act=act) if act is not None:
-            data["act"] = act  # not ours to prune: its hash is over what it holds
         case Status(spool=spool) if spool is not None:
             data["spool"] = spool.model_dump(mode="json")  # with its nulls: not damaged, not known yet
     return _canonical(data)

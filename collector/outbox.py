@@ -33,8 +33,8 @@ SCHEMA = (
     """CREATE TABLE outbox (
         id INTEGER PRIMARY KEY, spool TEXT NOT NULL, sequence INTEGER NOT NULL, kind INTEGER NOT NULL,
         state INTEGER NOT NULL, at INTEGER NOT NULL, snapshots INTEGER NOT NULL, first INTEGER NOT NULL,
-        last INTEGER NOT NULL, size INTEGER NOT NULL, original TEXT, parked TEXT,
-        sha256 TEXT NOT NULL, payload BLOB NOT NULL)""",
+        last INTEGER NOT NULL, size INTEGER NOT NULL, original BLOB, parked TEXT,
+        sha256 BLOB NOT NULL, payload BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX outbox_key ON outbox (spool, sequence)",
     "CREATE INDEX outbox_order ON outbox (state, kind, id, size)",
 )
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class EntryRow(NamedTuple):
-    """What is known of an entry without its bytes."""
+    """What is known of an entry without its bytes; digests in hex."""
 
     id: int
     spool: str
@@ -69,7 +69,8 @@ class EntryRow(NamedTuple):
     sha256: str
 
 
-FIND = f"SELECT {', '.join(EntryRow._fields)} FROM outbox "
+_IN_HEX = {"sha256": "lower(hex(sha256))", "original": "nullif(lower(hex(original)), '')"}
+FIND = f"SELECT {', '.join(_IN_HEX.get(name, name) for name in EntryRow._fields)} FROM outbox "
 
 
 class OutboxState(NamedTuple):
@@ -123,8 +124,10 @@ def waiting(
                 return entries, torn
             if row.id in settled or (row.spool, row.sequence) in skip:
                 continue
-            (payload,) = connection.execute("SELECT payload FROM outbox WHERE id = ?", (row.id,)).fetchone()
-            if proven(row.sha256, payload):
+            sha256, payload = connection.execute(
+                "SELECT sha256, payload FROM outbox WHERE id = ?", (row.id,)
+            ).fetchone()
+            if proven(sha256, payload):
                 entries.append(Entry(row.spool, row.sequence, CLASSES[kind], payload, row.sha256))
             else:
                 torn.append(row)
@@ -228,8 +231,8 @@ def _fits(values: Row) -> bool:
         and kind in CLASSES
         and state in (WAITING, PARKED, RECEIPTED)
         and all(isinstance(number, int) for number in numbers)
-        and isinstance(original, str | None)
+        and isinstance(original, bytes | None)
         and isinstance(parked, str | None)
-        and isinstance(sha256, str)
+        and isinstance(sha256, bytes)
         and isinstance(payload, bytes)
     )

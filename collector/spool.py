@@ -7,9 +7,9 @@ Rule 3. Only a receipt with the key and the digest of the bytes makes a batch de
         space or age asks for it.
 Rule 4. When that is not enough, un-receipted `interval` batches go, oldest first. Each leaves a tombstone under its
         key, which is sent in its place and keeps the digest of what it stands for. `keep` never goes.
-Rule 5. When nothing may go any more, `interval` is refused (SpoolFull) and `keep` is still taken, as long as the disk
-        has room. On a full disk the file grows no further, and a ballast beside it is given up so that something can
-        be deleted.
+Rule 5. When nothing may go any more, `interval` is refused (SpoolFull), and `keep` is still taken as long as the disk
+        has room. On a full disk the file grows no further, for either class, and a ballast beside it is given up: its
+        room is for the log, without which nothing could be deleted and no receipt be written.
 Rule 6. The centre's batches go when every sink has answered and `keep` has passed since.
 Rule 7. What a power cut may undo costs a repeat, never a reading: receipts are noted in RAM and written with the next
         change, since one that is forgotten brings the same batch, and the same receipt, once more.
@@ -129,10 +129,10 @@ class Outbox:
             sequence = outbox.next_sequence(self._file.connection, spool)
             payload = encode(spool, sequence)
             self._make_way(len(payload), kind)
-            entry = Entry(spool, sequence, class_, payload, digest(payload))
+            sha256 = digest(payload)
             columns = (spool, sequence, kind, WAITING, now, count, first, last, len(payload), None, None)
-            self._file.execute(outbox.INSERT, (*columns, entry.sha256, payload))
-            return entry
+            self._file.execute(outbox.INSERT, (*columns, sha256, payload))
+            return Entry(spool, sequence, class_, payload, sha256.hex())
 
         with self._file.lock:
             if self._disk_full and self._ballast.restore():
@@ -229,7 +229,8 @@ class Outbox:
     def _note(self, row: EntryRow, *, original_arrived: bool) -> None:
         self._noted.setdefault(row.id, _Noted(row, row.snapshots if original_arrived else 0))
         if len(self._noted) >= NOTED:
-            self._write_noted()
+            with suppress(SpoolFull):  # then they stay in RAM
+                self._write_noted()
 
     def _let_old_go(self, now: int) -> None:
         """Receipted entries past `keep`, a few at a time."""
@@ -240,16 +241,19 @@ class Outbox:
             self._delete(row)
 
     def _make_way(self, size: int, kind: int) -> None:
-        """Let entries go until `size` bytes fit (rules 3 to 5). Raises SpoolFull for an interval batch only."""
+        """Let entries go until `size` bytes fit (rules 3 to 5). Raises SpoolFull."""
         limit = self._limit()
         while self._file.live_bytes() + size + SPARE > limit:
-            if not self._let_one_go():
-                if kind == INTERVAL:
-                    raise SpoolFull(
-                        f"{self._file.path}: {limit} bytes are full of what nobody else holds yet; interval readings "
-                        "stop until the centre has taken some. Check the connection to the broker"
-                    )
-                return
+            if self._let_one_go():
+                continue
+            if self._disk_full:
+                raise SpoolFull(f"{self._file.path}: the disk is full, and of what stands there nothing may be deleted")
+            if kind == INTERVAL:
+                raise SpoolFull(
+                    f"{self._file.path}: {limit} bytes are full of what nobody else holds yet; interval readings stop "
+                    "until the centre has taken some. Check the connection to the broker"
+                )
+            return
 
     def _let_one_go(self) -> bool:
         if row := self._oldest_receipted():
@@ -277,8 +281,9 @@ class Outbox:
         """Put a tombstone in the place of an entry; in the place of a tombstone, the same one again."""
         payload = self._tombstone(row.spool, row.sequence, row.snapshots, row.first, row.last)
         self._file.execute(
-            "UPDATE outbox SET kind = ?, state = ?, original = ?, size = ?, sha256 = ?, payload = ? WHERE id = ?",
-            (TOMBSTONE, WAITING, row.original or row.sha256, len(payload), digest(payload), payload, row.id),
+            "UPDATE outbox SET kind = ?, state = ?, original = ifnull(original, sha256), size = ?, sha256 = ?, "
+            "payload = ? WHERE id = ?",
+            (TOMBSTONE, WAITING, len(payload), digest(payload), payload, row.id),
         )
         if row.kind != TOMBSTONE:
             outbox.count_lost(self._file.connection, row.snapshots)
@@ -288,11 +293,9 @@ class Outbox:
         return min(self._max_bytes, self._file.file_bytes()) if self._disk_full else self._max_bytes
 
     def _make_room(self) -> bool:
-        """The disk is full: give up the ballast and empty the log. True if that is worth another try."""
+        """The disk is full: give up the ballast, let the file grow no further. True if that is worth another try."""
         fresh_news, self._disk_full = not self._disk_full, True
-        helped = self._ballast.give_up()
-        self._file.checkpoint()
-        return helped or fresh_news
+        return self._ballast.give_up() or fresh_news
 
     def _state(self, now: int) -> OutboxState:
         counts, sizes = outbox.held(self._file.connection)

@@ -23,6 +23,7 @@ READ = {3: ReadHoldingRegistersRequest, 4: ReadInputRegistersRequest}
 MOST = 125  # registers in one answer (application protocol 6.3, 6.4)
 LONGEST = 256  # bytes of a frame on a serial line (serial line 2.3)
 FRAME = 5  # bytes of an answer beside its registers: address, function, byte count, CRC; and of a whole refusal
+SHOWN = 64  # bytes of damage in an error's text: headers and a value or two, in a line that can be read
 MBAP = 7  # bytes of the header: transaction, protocol, length, unit (messaging on TCP/IP 3.1.3)
 LENGTH = range(3, 255)  # of what follows the length field: unit and a PDU of 2 to 253 bytes (application protocol 4.1)
 
@@ -115,7 +116,7 @@ def _refusal(question: Question, code: int) -> DriverError:
 
 
 def _damage(question: Question, what: str, came: bytes, *, whole: bool = False) -> Never:
-    shown = came[:LONGEST].hex(" ") + (" ..." if len(came) > LONGEST else "")
+    shown = came[:SHOWN].hex(" ") + (f" and {len(came) - SHOWN} bytes more" if len(came) > SHOWN else "")
     return Never(DamagedFrame(f"asked for {question}: {what}; came {shown}", whole=whole))
 
 
@@ -273,7 +274,7 @@ def tcp_request(buffer: bytes) -> More | Done[Heard] | Never:
         case More() as more:
             return more
         case None:
-            return Never(DamagedFrame(f"not a Modbus TCP message: {buffer[:LONGEST].hex(' ')}"))
+            return Never(DamagedFrame(f"not a Modbus TCP message: {buffer[:SHOWN].hex(' ')}"))
         case (transaction, unit, pdu, end):
             return Done(Heard(unit, pdu, transaction), end)
 

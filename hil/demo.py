@@ -203,11 +203,10 @@ def _verdict(console: Console, flats: list[Flat], closed: list[Closed], silent: 
         for row in rows
         if row.status != "ready" and not (silent and row.point == silent.point and row.period == last)
     ]
-    console.print(
-        f"{len(billed) - len(wrong)} billed values are what the meters held, {len(wrong)} are not; "
-        f"{len(rows) - len(billed)} rows are not billed, {len(lost)} of them without a silent meter.",
-        style="bold red" if wrong or lost else "bold green",
-    )
+    told = f"{len(billed) - len(wrong)} billed values are what the meters held, {len(wrong)} are not. "
+    if silent:
+        told += f"The meter of flat {silent.number} was made silent before the last midnight; {len(lost)} other rows are not billed."
+    console.print(told, style="bold red" if wrong or lost else "bold green")
     if wrong or lost:
         raise RuntimeError(f"the demo's bill is not what the meters held: {[*wrong, *lost][0]}")
 

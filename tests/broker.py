@@ -239,10 +239,10 @@ def only_mqtt_311(packet: bytes) -> bytes | None:
     return None if level == 4 else bytes([0x20, 2, 0, 1])
 
 
-def eventually(true: Callable[[], object], what: str = "") -> None:
+def eventually(true: Callable[[], object], what: str = "", *, patience: float = PATIENCE) -> None:
     """Wait until it is true; fail after a time that only a broken program needs."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not true():
         if time.monotonic() > end:
-            pytest.fail(f"did not happen within {PATIENCE:.0f} s: {what or true}")
+            pytest.fail(f"did not happen within {patience:.0f} s: {what or true}")
         time.sleep(0.01)

@@ -109,8 +109,8 @@ class Draft:
         shutil.rmtree(self._draft, ignore_errors=True)
 
     def _say(self) -> None:
-        """Write what is said of the point so far: of the point as a whole once, then by register."""
-        for account, finding in sorted(dict.fromkeys(self._said), key=lambda said: said[1].register_):
+        """Write what is said of the point: of the point as a whole, which each of its rows repeats, only once."""
+        for account, finding in dict.fromkeys(self._said):
             self._findings.write(_finding_cells(str(self._head["period"]), account, finding))
         self._said.clear()
 

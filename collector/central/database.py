@@ -9,6 +9,7 @@ Rule 3. Tables change by Alembic migrations only (`collector/central/migrations`
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from enum import IntEnum
 from types import ModuleType
 
 from sqlalchemy import (
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -54,6 +57,23 @@ def insert_or_replace(connection: Connection, table: Table) -> Insert:
 
 def _dialect(connection: Connection) -> ModuleType:
     return postgresql if connection.dialect.name == "postgresql" else sqlite
+
+
+class Alone(IntEnum):
+    """What one transaction at a time may do, in all processes. The numbers are those of PostgreSQL's advisory locks."""
+
+    MIGRATION = 0x4D4C_0001
+    REGISTRY = 0x4D4C_0002  # `registry_log` has to grow in the order of its commits: its last id is what readers watch
+    CLOSE = 0x4D4C_0003  # what a close finds in the ledger counts until it has added to it
+
+
+def alone(connection: Connection, what: Alone) -> None:
+    """Wait until nobody else does this, and keep others waiting until the transaction ends.
+
+    On SQLite a writing transaction is alone already (`collector.central.engine.writing`).
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(int(what))))
 
 
 def names_in_chunks(names: Collection[str]) -> Iterator[list[str]]:

@@ -179,7 +179,7 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
     if place is None:
         return None
     own = values[place]
-    earlier = values[place - 1] if place else _initial(dial, own)
+    earlier = values[place - 1] if place else _initial(dial)
     later = values[place + 1] if place + 1 < len(values) else None
     doubts = []
     if (why := _unwitnessed(dial, earlier, own, later)) is not None:
@@ -214,11 +214,9 @@ def _place(edge: Edge, dial: Dial, values: Sequence[TimedValue]) -> int | None:
     return last
 
 
-def _initial(dial: Dial, own: TimedValue) -> TimedValue | None:
+def _initial(dial: Dial) -> TimedValue | None:
     """What the act says of a meter that nobody read before: a technician's reading is as good a neighbour."""
-    if dial.start is None or dial.initial is None or dial.start > own.time:
-        return None
-    return TimedValue(dial.start, dial.initial)
+    return None if dial.start is None or dial.initial is None else TimedValue(dial.start, dial.initial)
 
 
 def _unwitnessed(dial: Dial, earlier: TimedValue | None, own: TimedValue, later: TimedValue | None) -> str | None:
@@ -239,7 +237,7 @@ def _unwitnessed(dial: Dial, earlier: TimedValue | None, own: TimedValue, later:
 def _asking(dial: Dial, seen: Seen, own: TimedValue) -> Mapping[str, Any]:
     """The snapshot that gave the value; of an interval snapshot, which nobody keeps, what the series hold."""
     asking = seen.askings.get(own.time)
-    if asking is not None and asking["snapshot"]["registers"].get(dial.code) == own.value:
+    if asking is not None and asking["snapshot"].get("registers", {}).get(dial.code) == own.value:
         return asking
     return {"series": {"kind": "live", "meter": dial.meter, "time": own.time, "registers": {dial.code: own.value}}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -45,9 +45,18 @@ class Quarantined(NamedTuple):
 def keep(connection: Connection, proofs: Sequence[Evidence], doubts: Sequence[Quarantined]) -> None:
     """Add rows; those that are there already stay as they are."""
     if proofs:
-        connection.execute(insert_new(connection, evidence), [row._asdict() for row in proofs])
+        connection.execute(insert_new(connection, evidence), [_storable(row) for row in proofs])
     if doubts:
-        connection.execute(insert_new(connection, quarantine), [row._asdict() for row in doubts])
+        connection.execute(insert_new(connection, quarantine), [_storable(row) for row in doubts])
+
+
+def _storable(row: Evidence | Quarantined) -> dict[str, Any]:
+    """The row without NUL, which PostgreSQL takes in no text: what a stranger sends must not stop the queue.
+
+    One character for one, so that a text is not longer than its column.
+    """
+    values: dict[str, Any] = row._asdict()
+    return {name: v.replace("\0", "\ufffd") if isinstance(v, str) else v for name, v in values.items()}
 
 
 def evidence_of(connection: Connection, meters: Collection[str], start: int, end: int) -> Iterator[Evidence]:
@@ -55,7 +64,9 @@ def evidence_of(connection: Connection, meters: Collection[str], start: int, end
     columns = [evidence.c[name] for name in Evidence._fields]
     for names in names_in_chunks(meters):
         asked = evidence.c.asked.between(start, end - 1)
-        query = select(*columns).where(evidence.c.meter.in_(names), asked).order_by(evidence.c.meter, evidence.c.asked)
+        # The key last: of two snapshots of one instant the same one counts in every database, also a restored one.
+        order = (evidence.c.meter, evidence.c.asked, *evidence.primary_key.columns)
+        query = select(*columns).where(evidence.c.meter.in_(names), asked).order_by(*order)
         for row in connection.execute(query):
             yield Evidence(*row)
 
@@ -68,7 +79,7 @@ def quarantined(
     Without bounds (None) also what has no readable time.
     """
     columns = [quarantine.c[name] for name in Quarantined._fields]
-    ordered = select(*columns).order_by(quarantine.c.meter, quarantine.c.time, quarantine.c.id)
+    ordered = select(*columns).order_by(quarantine.c.meter, quarantine.c.time.nulls_first(), quarantine.c.id)
     if start is not None:
         ordered = ordered.where(quarantine.c.time >= start)
     if end is not None:

@@ -15,13 +15,14 @@ import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from sqlalchemy.exc import DBAPIError
 
-from collector.central.engine import writing
+from collector.central.engine import DatabaseAway, writing
 from collector.central.registry import Registry
 from collector.central.status import keep_statuses
 from collector.clock import Clock
@@ -48,6 +49,9 @@ ROUND_BYTES = 8 << 20
 QUEUE_MESSAGES = 2000
 QUEUE_BYTES = 64 << 20
 LOOK = 0.5  # seconds between two looks at `stop` when no message comes
+# A broker has a limit of publications without PUBACK, often 20; a round has up to 256 receipts. They wait their turn:
+# for so many seconds between two tries, and in all while the broker takes none.
+TURN, PATIENCE = 0.002, 5.0
 LOOK_UP_AGAIN = 1000  # ms between two looks into the registry for a gateway that it did not know
 
 
@@ -59,6 +63,14 @@ class Message(Protocol):
     @property
     def payload(self) -> bytes: ...
     def acknowledge(self) -> None: ...
+
+
+class Sender(Protocol):
+    """What is needed of an MQTT connection."""
+
+    @property
+    def connected(self) -> bool: ...
+    def publish(self, topic: str, payload: bytes) -> bool: ...
 
 
 class Refusal(NamedTuple):
@@ -99,15 +111,14 @@ class Counts:
 
 
 class Ingest:
-    """Takes messages in. `publish(topic, payload)` sends a receipt and says whether the broker took it; `stored` is
-    set when there is something new for the worker."""
+    """Takes messages in. Receipts go out by `sender`; `stored` is set when there is something new for the worker."""
 
     def __init__(
         self,
         inbox: Inbox,
         registry: Registry,
         clock: Clock,
-        publish: Callable[[str, bytes], bool],
+        sender: Sender,
         stored: threading.Event,
     ) -> None:
         self.counts = Counts()
@@ -115,10 +126,11 @@ class Ingest:
         self._inbox = inbox
         self._registry = registry
         self._clock = clock
-        self._publish = publish
+        self._sender = sender
         self._stored = stored
         self._known: frozenset[str] = frozenset()
         self._looked_up = -LOOK_UP_AGAIN
+        self._blind = False  # the registry cannot be asked now
         self._queue: queue.Queue[Message] = queue.Queue(QUEUE_MESSAGES)
         self._waiting = 0  # bytes in the queue
         self._lock = threading.Lock()
@@ -221,6 +233,8 @@ class Ingest:
             held = "an act" if envelope.act is not None else "readings"
             return Refusal(gateway, key, "mismatch", f"{held} came on the topic .../{kind}")
         if not self._is_known(gateway):
+            if self._blind:
+                return Refusal(gateway, key, "busy", "the registry, which knows the gateways, is away")
             return Refusal(gateway, key, "unknown-gateway", f"{gateway} is not in the registry")
         return batch
 
@@ -231,14 +245,18 @@ class Ingest:
         if status.gateway != gateway:
             return Ignored(f"a status of {status.gateway} came on the topic of {gateway}")
         if not self._is_known(gateway):
-            return Ignored(f"a status of {gateway}, which is not in the registry")
+            return Ignored(f"a status of {gateway}, which the registry does not know, or which it cannot say now")
         return status
 
     def _is_known(self, gateway: str) -> bool:
         """Whether the registry knows it. Gateways are never taken out, so that only a strange name is looked up."""
         if gateway not in self._known and self._clock.millis() - self._looked_up >= LOOK_UP_AGAIN:
             self._looked_up = self._clock.millis()
-            self._known = self._registry.gateways()
+            try:
+                self._known, self._blind = self._registry.gateways(), False
+            except (DatabaseAway, DBAPIError) as error:
+                self._blind = True
+                log.warning("whether %s is known cannot be looked up: %s", gateway, error)
         return gateway in self._known
 
     # ------------------------------------------------------------------------- what becomes of it
@@ -285,9 +303,9 @@ class Ingest:
         try:
             with writing(self._registry.engine) as connection:
                 keep_statuses(connection, statuses, self._clock.millis())
-        except DBAPIError as error:
+        except (DatabaseAway, DBAPIError) as error:
             # The next status comes within ten minutes.
-            log.warning("%d statuses could not be kept: %s", len(statuses), error.orig)
+            log.warning("%d statuses could not be kept: %s", len(statuses), getattr(error, "orig", error))
             return
         self.counts.statuses += len(statuses)
 
@@ -305,13 +323,20 @@ class Ingest:
         if isinstance(seen, Incoming):
             seen = Refusal(seen.gateway, Key(*seen[:3]), "busy", reason)
         if isinstance(seen, Refusal):
-            self._send([self._refuse(seen, message.payload)])
+            self._send([self._refuse(seen, message.payload)], patience=0.0)  # the MQTT thread must not wait
         message.acknowledge()
 
-    def _send(self, receipts: Sequence[Receipt]) -> None:
+    def _send(self, receipts: Sequence[Receipt], patience: float = PATIENCE) -> None:
+        """Give receipts to the broker. One that it does not take is lost: its batch comes again, and so does this."""
         for receipt in receipts:
-            if not self._publish(receipt_topic(receipt.gateway), encode(receipt)):
-                self.counts.lost_receipts += 1  # the batch comes again, is a repeat then, and is receipted again
+            topic, payload = receipt_topic(receipt.gateway), encode(receipt)
+            end = self._clock.monotonic() + patience
+            while not self._sender.publish(topic, payload):
+                if not self._sender.connected or self._clock.monotonic() >= end:
+                    self.counts.lost_receipts += 1
+                    patience = 0.0  # the others of this round do not wait again for a broker that takes nothing
+                    break
+                time.sleep(TURN)
 
     def _say(self, trouble: str) -> None:
         """Log a change of what is wrong, not each time that it is."""

@@ -14,7 +14,7 @@ from collector.central.evidence import Evidence, Quarantined
 from collector.central.registry import Meter
 from collector.central.store.series import Sample, WriteResult
 from collector.central.validate import Around, doubts, month_end
-from collector.messages import BadSnapshot, Envelope
+from collector.messages import BadSnapshot, Envelope, open_envelope
 from collector.model import Snapshot
 from collector.spool import Stored
 from drivers.values import kilo
@@ -23,9 +23,9 @@ WHOLE = -1  # the position of a batch that is doubted as a whole: before its fir
 _LATEST = 253_402_300_800_000  # 10000-01-01: no calendar of ours has later times, and a database column is finite
 
 
-# Where a sample came from, should the store refuse it: its batch, the snapshot's position, the snapshot, and the month
-# of a frozen sample (else ""). A plain tuple: there is one for every sample of a busy centre.
-Origin = tuple[Stored, int, Snapshot, str]
+# Where a sample came from, should the store refuse it: its batch, the snapshot's position there, and the month of a
+# frozen sample (else ""). The snapshot itself is let go at once: what lives through a round costs garbage collection.
+Origin = tuple[Stored, int, str]
 
 
 class Judged:
@@ -43,7 +43,7 @@ class Judged:
         keeps = envelope.class_ == "keep"
         for position, item in enumerate(envelope.snapshots or ()):
             if isinstance(item, BadSnapshot):
-                row = _doubt(batch, position, item.meter, item.asked, reason=item.reason, snapshot=item.text)
+                row = _doubt(batch, position, item.meter, item.asked, reason=item.reason, snapshot=_text(item))
                 self.quarantine.append(row)
             elif reasons := doubts(item, meters.get(item.meter), around):
                 text = "; ".join(reasons)
@@ -59,15 +59,15 @@ class Judged:
         meter, before = snapshot.meter, len(self.samples)
         if snapshot.registers:
             self.samples.append(Sample("live", meter, batch.gateway, snapshot.asked, snapshot.registers))
-            self.origins.append((batch, position, snapshot, ""))
+            self.origins.append((batch, position, ""))
         if snapshot.quantities:
             self.samples.append(Sample("quantity", meter, batch.gateway, snapshot.asked, snapshot.quantities))
-            self.origins.append((batch, position, snapshot, ""))
+            self.origins.append((batch, position, ""))
         for month, values in snapshot.frozen.items():
             if values:
                 end = month_end(month, around.zone or "")
                 self.samples.append(Sample("frozen", meter, batch.gateway, end, values))
-                self.origins.append((batch, position, snapshot, month))
+                self.origins.append((batch, position, month))
         return len(self.samples) > before
 
     def add_refused(self, result: WriteResult) -> None:
@@ -79,7 +79,8 @@ class Judged:
             self._add_value(place, code, f"frozen-changed: {kilo(stored)} kWh came first and stays")
 
     def _add_value(self, place: int, code: str, reason: str) -> None:
-        sample, (batch, position, snapshot, month) = self.samples[place], self.origins[place]
+        sample, (batch, position, month) = self.samples[place], self.origins[place]
+        snapshot = (open_envelope(batch.payload).snapshots or ())[position]
         value = sample.values[code]
         shown = repr(value) if sample.kind == "quantity" else kilo(int(value))
         row = _doubt(batch, position, sample.meter, sample.time, reason=reason, snapshot=_text(snapshot))
@@ -100,7 +101,9 @@ def _doubt(batch: Stored, position: int, meter: str, time: int | None, *, reason
     return Quarantined(*key, "", "", "", meter, time, "", reason.replace("\0", "\\0"), snapshot.replace("\0", "\\0"))
 
 
-def _text(snapshot: Snapshot) -> str:
+def _text(snapshot: Snapshot | BadSnapshot) -> str:
     """The snapshot's canonical JSON: as it came, without keys that nobody here knows."""
+    if isinstance(snapshot, BadSnapshot):
+        return snapshot.text
     data = snapshot.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

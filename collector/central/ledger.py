@@ -16,11 +16,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, insert, select, text
+from sqlalchemy import Column, Connection, insert, select
 
 from collector.central.case import Previous
 from collector.central.close import Row as ClosedRow
-from collector.central.database import close_run, ledger, names_in_chunks
+from collector.central.database import Alone, alone, close_run, ledger, names_in_chunks
 from collector.central.edge_value import VALID
 from collector.exits import CheckFailed
 from collector.model import BillingReading, Finding
@@ -201,9 +201,8 @@ def _newest(
 
 
 def lock(connection: Connection) -> None:
-    """One close at a time, until the transaction ends. On SQLite a writing transaction is alone already."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE close_run IN EXCLUSIVE MODE"))
+    """One close at a time, until the transaction ends."""
+    alone(connection, Alone.CLOSE)
 
 
 def append(connection: Connection, entries: Sequence[Entry], now: int) -> None:

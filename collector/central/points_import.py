@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, insert
 
-from collector.central.database import binding, meter, point_version, registry_log, segment
+from collector.central.database import Alone, alone, binding, meter, point_version, registry_log, segment
 from collector.central.engine import writing
 from collector.central.points_csv import Device, Faults, PointRow, brand
 from collector.central.registry import Meter, Point, Registry, Segment
@@ -52,6 +52,7 @@ def import_points(
     """
     report = ImportReport(warnings=_ambiguous_orders(rows))
     with writing(engine) as connection:
+        _ = alone, Alone
         known = _Known(Registry(engine))
         faults = Faults(name)
         for row in rows:

@@ -144,15 +144,16 @@ class Registry:
         query = select(*columns, segment.c.initial, segment.c.final)
         # Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
         query = query.order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
-        meters = self.meters()
-        found: dict[str, tuple[Segment, ...]] = {}
         with self.engine.connect() as connection:
-            for point, name, from_ms, to_ms, initial, final in connection.execute(query):
-                device = meters[name]
-                now = device.bindings[-1]
-                numbers = (None if text is None else json.loads(text) for text in (initial, final))
-                item = Segment(point, name, device.serial_number, now.profile, now.gateway, from_ms, to_ms, *numbers)
-                found[point] = (*found.get(point, ()), item)
+            rows = connection.execute(query).all()
+        meters = self.meters()  # after the segments: somebody may import meanwhile, and meters never go
+        found: dict[str, tuple[Segment, ...]] = {}
+        for point, name, from_ms, to_ms, initial, final in rows:
+            device = meters[name]
+            now = device.bindings[-1]
+            numbers = (None if text is None else json.loads(text) for text in (initial, final))
+            item = Segment(point, name, device.serial_number, now.profile, now.gateway, from_ms, to_ms, *numbers)
+            found[point] = (*found.get(point, ()), item)
         return found
 
     def zones(self) -> dict[str, str]:

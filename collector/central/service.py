@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from collector.central.engine import open_engine
+from collector.central.engine import await_database, open_engine
 from collector.central.ingest import Ingest
 from collector.central.registry import Registry
 from collector.central.store import open_store
@@ -16,7 +16,7 @@ from collector.clock import Clock
 from collector.config import CentralConfig
 from collector.exits import UsageFault
 from collector.messages import ACTS_OF_ALL, READINGS_OF_ALL, STATUS_OF_ALL
-from collector.mqtt import Connection, Settings
+from collector.mqtt import Connection, Message, Settings
 from collector.spool import Inbox, SpoolFull, SpoolUnusable
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,12 @@ class Centre:
             stack.callback(self.inbox.close)
             registry = Registry(engine)
             self.worker = Worker(self.inbox, registry, store, clock)
-            self.ingest = Ingest(self.inbox, registry, clock, self._publish, self._wake)
             self.connection = Connection(
                 _settings(config),
                 subscriptions=(READINGS_OF_ALL, ACTS_OF_ALL, STATUS_OF_ALL),
-                on_message=self.ingest.offer,
+                on_message=self._receive,
             )
+            self.ingest = Ingest(self.inbox, registry, clock, self.connection, self._wake)
             self._open = stack.pop_all()
         self._threads = [
             self._thread("ingest", lambda: self.ingest.run(self._stop)),
@@ -79,8 +79,8 @@ class Centre:
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         return threading.Thread(target=work, name=name, daemon=True)
 
-    def _publish(self, topic: str, payload: bytes) -> bool:
-        return self.connection.publish(topic, payload)
+    def _receive(self, message: Message) -> None:
+        self.ingest.offer(message)
 
     def _purge(self) -> None:
         """Once a day, and at start: batches go that were settled long ago."""
@@ -95,7 +95,10 @@ class Centre:
 
 
 def run(config: CentralConfig, clock: Clock, stop: threading.Event) -> None:
-    """Run the centre until `stop` is set. Raises as `Centre`."""
+    """Run the centre until `stop` is set. Raises as `Centre`; a PostgreSQL that does not answer is waited for."""
+    await_database(config, stop)
+    if stop.is_set():
+        return
     with Centre(config, clock) as centre:
         log.info("the centre is running; data in %s, broker %s", config.data, config.mqtt.url)
         stop.wait()

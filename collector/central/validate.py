@@ -149,7 +149,8 @@ CHECKS: tuple[Callable[[Subject], str | None], ...] = (
 
 def doubts(snapshot: Snapshot, meter: Meter | None, around: Around) -> list[str]:
     """All reasons not to believe a snapshot; empty for one that may go into the series."""
-    subject = Subject(snapshot, meter, meter and in_force(meter.bindings, snapshot.asked), around)
+    bound = None if meter is None else in_force(meter.bindings, snapshot.asked)
+    subject = Subject(snapshot, meter, bound, around)
     return [reason for check in CHECKS if (reason := check(subject)) is not None]
 
 

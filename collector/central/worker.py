@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from collector.central.engine import writing
+from collector.central.engine import DatabaseAway, writing
 from collector.central.evidence import keep
 from collector.central.judge import Judged, whole_batch
 from collector.central.registry import Meter, Registry
@@ -35,7 +35,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 IDLE = 5.0  # seconds between two looks into the spool when nobody wakes us
 
 # A sink is away: try again later. Other errors of a database speak of what was to be written.
-AWAY = (StoreAway, OperationalError, InterfaceError, SpoolFull, SpoolUnusable)
+AWAY = (StoreAway, DatabaseAway, OperationalError, InterfaceError, SpoolFull, SpoolUnusable)
 
 
 @dataclass(slots=True)
@@ -123,24 +123,23 @@ class Worker:
         self.counts.poisonous += 1
 
     def _judge(self, batches: Sequence[Stored]) -> Judged:
-        opened = [(batch, open_envelope(batch.payload)) for batch in batches]
-        meters = self._look_up({item.meter for _, envelope in opened for item in envelope.snapshots or ()})
-        judged = Judged()
-        for batch, envelope in opened:
-            if envelope.evicted is not None:
-                self.counts.evicted += envelope.evicted.snapshots
-            judged.add(batch, envelope, meters)
-        return judged
-
-    def _look_up(self, names: set[str]) -> Mapping[str, Meter]:
-        """What the registry knows of these meters (and of others), remembered until it changes."""
         version = self._registry.version()
         if version != self._version:
             self._meters.clear()
             self._version = version
+        judged = Judged()
+        for batch in batches:
+            envelope = open_envelope(batch.payload)
+            if envelope.evicted is not None:
+                self.counts.evicted += envelope.evicted.snapshots
+            self._look_up({item.meter for item in envelope.snapshots or ()})
+            judged.add(batch, envelope, self._meters)
+        return judged
+
+    def _look_up(self, names: set[str]) -> None:
+        """Remember what the registry knows of these meters, until it changes."""
         if new := names - self._meters.keys():
             self._meters.update(self._registry.meters(new))
-        return self._meters
 
     def _say(self, trouble: str) -> None:
         """Log a change of what is wrong, not each time that it is."""

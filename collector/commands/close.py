@@ -127,6 +127,7 @@ def _outcome(closed: Closed, *, written: bool) -> str:
 
 
 def rows_table(rows: Iterable[BillingReading]) -> Table:
+    """Billing readings as a clerk reads them."""
     table = Table(box=None, pad_edge=False)
     for column in ("account", "point", "meter", "register"):
         table.add_column(column, overflow="fold")
@@ -145,6 +146,7 @@ def rows_table(rows: Iterable[BillingReading]) -> Table:
 
 
 def sentences(exceptions: Sequence[NotReady]) -> Iterator[str]:
+    """What keeps each row from being ready, a line for each."""
     for reading, findings in exceptions:
         reasons = "; ".join(f"{finding.text} [{finding.check}]" for finding in findings if finding.level == "hold")
         yield f"{reading.status}: {reading.point} {reading.label}: {reasons}"

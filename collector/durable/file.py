@@ -51,7 +51,8 @@ class DurableFile:
     def damage(self) -> str | None:
         """What was found wrong when this file was made, as long as the file that was set aside is there."""
         aside = self.about("aside")
-        return None if aside is None or not self.path.with_name(aside).exists() else self.about("damage")
+        there = aside is not None and any(self.path.with_name(aside + end).exists() for end in ("", "-wal"))
+        return self.about("damage") if there else None
 
     def execute(self, sql: str, parameters: Any = ()) -> Cursor:
         """One statement, for what runs in `transact` or `guarded`."""
@@ -70,10 +71,6 @@ class DurableFile:
     def file_bytes(self) -> int:
         """Bytes of the file as it will be after the next checkpoint."""
         return self._pragma("page_count") * PAGE
-
-    def checkpoint(self) -> None:
-        """Move the log's pages into the file, so that the log begins again at its beginning."""
-        self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def transact(self, work: Callable[[], T]) -> T:
         """Do `work` in one transaction; from its beginning once more where room was made or the file was healed.

@@ -50,7 +50,7 @@ def open_file(path: Path, layout: Layout, connect: Connect) -> Connection:
         log.error("%s is damaged: %s", path, fault)
         _heal(path, layout, connect, fault)
         if connection is not None:
-            close(connection)  # not before: closing moves the log's pages into the file
+            close(connection)  # not before the log has been read: closing moves its pages into the file
         _finish_healing(path)
         return prepare(connect(path))
     except OSError as error:
@@ -131,6 +131,8 @@ def _make(path: Path, draft: Path, layout: Layout, connect: Connect, fill: Calla
             connection.execute(f"PRAGMA application_id={layout.application}")
             connection.execute(f"PRAGMA user_version={VERSION}")
         fill(connection)
+        # Closing would do this too, and say nothing when the disk is full: what stayed in the log would be lost.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         close(connection)
     _sync(draft)

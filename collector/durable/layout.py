@@ -64,8 +64,8 @@ class Layout:
     """What a kind of file holds.
 
     `columns` of `table` follow its integer primary key `id`. The first `key` of them are a reading's key (texts, then
-    the sequence) under a unique index; the last two are `sha256` (hex) and `payload`. The functions are given a row's
-    values without its id, as they were found in a damaged file: `fits` says whether they have the table's types,
+    the sequence) under a unique index; the last two are `sha256` (32 bytes) and `payload`. The functions are given a
+    row's values without its id, as they were found in a damaged file: `fits` says whether they have the table's types,
     `only_here` whether nobody else holds the row yet (`only_here_sql` is the same as a condition), and `torn` may put
     something in the place of such a row whose payload is lost.
     """
@@ -106,9 +106,9 @@ def transaction(connection: Connection) -> Iterator[None]:
         raise
 
 
-def digest(payload: bytes) -> str:
-    """SHA-256 in hex: what a receipt names, and what proves a row."""
-    return hashlib.sha256(payload).hexdigest()
+def digest(payload: bytes) -> bytes:
+    """SHA-256: what a receipt names (in hex), and what proves a row."""
+    return hashlib.sha256(payload).digest()
 
 
 def proven(sha256: object, payload: object) -> bool:

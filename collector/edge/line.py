@@ -148,7 +148,7 @@ class Line:
                 meter.stepped_back(now)
         self._looked = now
         if self._paused.is_set():
-            self._connection.close(f"the line is paused; gateway resume {self.setup.name} ends it")
+            self._connection.close("the line is paused (gateway pause)")
             self._released.set()
         else:
             self._connection.open()

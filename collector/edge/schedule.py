@@ -86,7 +86,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class FrozenMonth:
-    """How far the frozen registers of `month` are: askings so far, no other before `retry`, what came when."""
+    """How far the frozen registers of `month` are: askings so far, no other before `retry`, what came when.
+
+    `unsynced`: our clock was not to be trusted then; it does not count when it is.
+    """
 
     month: str
     tries: int = 0
@@ -94,6 +97,7 @@ class FrozenMonth:
     values: Mapping[str, int] | None = None
     asked: int = 0
     done: bool = False
+    unsynced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def due(rules: Rules, memory: Memory, now: int, *, synced: bool = True) -> Task 
     """What is to be asked at `now`, or nothing. One asking at a time: afterwards something else may be due."""
     start = last_midnight(now, rules.zone)
     tick = memory.tick <= now
-    month = _frozen_month(rules, memory, now)
+    month = _frozen_month(rules, memory, now, synced)
     if _boundary_owed(memory, start, now, synced):
         if not tick and now < _boundary_retry(memory, start):
             return None
@@ -141,7 +145,7 @@ def next_due(rules: Rules, memory: Memory, now: int, *, synced: bool = True) -> 
     """The first instant, `now` or later, at which something can be due."""
     start = last_midnight(now, rules.zone)
     instants = [memory.tick, next_midnight(now, rules.zone)]
-    month = _frozen_month(rules, memory, now)
+    month = _frozen_month(rules, memory, now, synced)
     if _boundary_owed(memory, start, now, synced):
         instants += [_boundary_retry(memory, start), start + WINDOW]
     elif month is not None:
@@ -227,10 +231,10 @@ def next_tick(now: int, interval: int, zone_name: str) -> int:
 
 
 def _midnights(now: int, zone_name: str) -> list[int]:
-    # Two days on either side: a zone that crossed the date line has skipped a whole day (Pacific/Apia, December 2011),
-    # and a clock that went back over midnight has the first of two midnights in the day that is yet to come.
+    # Tomorrow's may be past: where a clock goes back over midnight (America/St_Johns until 2011), tomorrow has begun
+    # once already, and the midnight after it is the next.
     today = local_date(from_millis(now), zone_name)
-    return [to_millis(midnight(today + timedelta(days=days), zone_name)) for days in (-2, -1, 0, 1, 2)]
+    return [to_millis(midnight(today + timedelta(days=days), zone_name)) for days in (0, 1, 2)]
 
 
 def _since_midnight(local: datetime) -> int:
@@ -263,23 +267,23 @@ def _boundary_retry(memory: Memory, start: int) -> int:
     return memory.retry if memory.tried == start else start
 
 
-def _frozen_month(rules: Rules, memory: Memory, now: int) -> FrozenMonth | None:
+def _frozen_month(rules: Rules, memory: Memory, now: int, synced: bool) -> FrozenMonth | None:
     """The month whose frozen registers are owed at `now`, if any."""
     if not rules.frozen:
         return None
-    month = ended_month(now, rules.zone)
-    if memory.frozen is None or memory.frozen.month != month:
+    month, known = ended_month(now, rules.zone), memory.frozen
+    if known is None or known.month != month or (known.unsynced and synced):
         return FrozenMonth(month)
-    return None if memory.frozen.done else memory.frozen
+    return None if known.done else known
 
 
 def _frozen_after(rules: Rules, memory: Memory, outcome: Outcome) -> FrozenMonth | None:
-    month = _frozen_month(rules, memory, outcome.asked)
+    month = _frozen_month(rules, memory, outcome.asked, outcome.synced)
     if month is None or not (outcome.answered or outcome.wait):
         return memory.frozen
     values = outcome.frozen.get(month.month)
     retry = outcome.asked + growing(month.tries, FROZEN_FIRST, FROZEN_MOST)
-    tried = replace(month, tries=month.tries + 1, retry=retry)
+    tried = replace(month, tries=month.tries + 1, retry=retry, unsynced=not outcome.synced)
     if values is None:
         return tried
     if values != month.values:

@@ -176,7 +176,7 @@ class Serving:
         again = max(silence.next, self._budget.opens_at(now) or now)
         return Trouble(
             "skipped",
-            f"not asked now: it has not answered since {rfc3339(silence.since)} ({silence.times} askings), and silent "
+            f"not asked now: no sound answer since {rfc3339(silence.since)} ({silence.times} askings), and silent "
             f"meters have {self._budget.share:.1%} of the line's time; it is tried again after {rfc3339(again)}",
         )
 

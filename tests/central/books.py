@@ -20,13 +20,14 @@ from collector import localtime
 from collector.central import closing, utility
 from collector.central.closing import Books, Closed
 from collector.central.database import evidence, ledger, segment
-from collector.central.engine import open_sqlite, writing
+from collector.central.engine import writing
 from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import Sample
 from collector.central.utility import Utility
 from drivers import profile as profiles
 from drivers.profile import Profile
 from tests.central.building import GATEWAY, ZONE, bring, point
+from tests.central.databases import open_database
 
 GENERIC = utility.load("generic")
 Kwh = Mapping[str, str]
@@ -55,7 +56,7 @@ class Centre:
     """Registry, series, evidence and files in a folder."""
 
     def __init__(self, folder: Path, *rows: dict[str, str], **books: Any) -> None:
-        self.engine: Engine = open_sqlite(folder / "data" / "central.db")
+        self.engine: Engine = open_database(folder / "data" / "central.db")
         self.store = EmbeddedStore(folder / "data" / "series.db")
         self.out = folder / "data" / "out"
         self.profiles: dict[str, Profile] = {}

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from collector.central.points_csv import HEADER, parse
 from collector.central.points_import import ImportReport, import_points
 from collector.cli import main
+from tests.central.databases import database_url
 
 GATEWAY = "gw-lenina-12"
 ZONE = "Europe/Moscow"
@@ -54,7 +55,8 @@ def bring(
 def central_yaml(folder: Path, broker: str = "mqtt://127.0.0.1:1883") -> Path:
     """The centre's configuration in this folder, its data beside it."""
     path = folder / "central.yaml"
-    path.write_text(f"schema: 1\ndata: ./data\ntime_zone: {ZONE}\nmqtt: {{url: '{broker}'}}\n")
+    database = database_url(folder / "data" / "central.db")
+    path.write_text(f"schema: 1\ndata: ./data\ntime_zone: {ZONE}\nmqtt: {{url: '{broker}'}}\ndatabase: '{database}'\n")
     return path
 
 

@@ -8,15 +8,38 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from collector.central.engine import open_sqlite
 from collector.central.store.embedded import EmbeddedStore
 from tests.central.building import Meterline
+from tests.central.databases import KINDS, VARIABLE, drop_all, make_template, open_database
+from tests.postgres import Cluster
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server for all tests of this process. Skips where there is none."""
+    with Cluster() as cluster:
+        make_template(cluster)
+        yield cluster
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Runs a test once with SQLite, once with PostgreSQL, behind `open_database`."""
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    monkeypatch.setenv(VARIABLE, cluster.local_url("{}"))
+    yield "postgresql"
+    drop_all(cluster)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The registry's database, where `central_yaml` puts it."""
-    engine = open_sqlite(tmp_path / "data" / "central.db")
+    if "database" in request.fixturenames:  # else whichever stands first in a list of marks comes first
+        request.getfixturevalue("database")
+    engine = open_database(tmp_path / "data" / "central.db")
     yield engine
     engine.dispose()
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from collector.central.edge_value import Growth
+from collector.central.edge_value import Dial, Growth, Seen, value_at
+from collector.central.gathering import device_of
+from collector.central.store.series import TimedValue
 from collector.localtime import rfc3339
-from tests.central.books import at, own_utility
+from drivers import profile as profiles
+from tests.central.books import GENERIC, ZONE, at, own_utility, wh
 from tests.central.one_point import (
     NOVEMBER_BEGINS,
     OCTOBER_BEGINS,
@@ -61,6 +64,7 @@ def test_an_asking_at_the_very_edge_stands_for_it() -> None:
         ({"_31_2355": "200", "_01_0100": "201", "_01_0115": "202"}, "2026-11-01 01:00:00"),
         ({"_31_2355": "200", "_01_010001": "201", "_31_2300": "199"}, "2026-10-31 23:55:00"),
         ({"_31_2350": "200", "_01_0200": "201", "_31_2300": "199"}, "2026-10-31 23:50:00"),
+        ({"_31_2351": "200", "_31_2357": "200.1", "_01_0200": "201"}, "2026-10-31 23:57:00"),
         ({"_31_234959": "200", "_01_010001": "201"}, None),
     ],
 )
@@ -97,8 +101,8 @@ def test_how_far_a_value_lies_from_the_edge_is_said_in_words() -> None:
     ("readings", "said"),
     [
         ({"_31_2345": "200", "_01_000002": "201"}, "no accepted value after it yet"),
-        ({"_31_2345": "201.01", "_01_000002": "201", "_01_0015": "202"}, "does not fit 201.010 kWh at 2026-10-31 23"),
-        ({"_31_2345": "200", "_01_000002": "201", "_01_0015": "200.99"}, "does not fit 200.990 kWh at 2026-11-01 00"),
+        ({"_31_2345": "201.001", "_01_000002": "201", "_01_0015": "202"}, "does not fit 201.001 kWh at 2026-10-31 23"),
+        ({"_31_2345": "200", "_01_000002": "201", "_01_0015": "200.999"}, "does not fit 200.999 kWh at 2026-11-01 00"),
         ({"_31_2345": "200", "_01_000002": "204", "_01_0015": "204"}, "the meter counts at most 3.697 kWh"),
         ({"_31_2345": "200", "_01_000002": "201", "_01_0015": "205"}, "the meter counts at most 3.682 kWh"),
     ],
@@ -187,7 +191,7 @@ def test_two_frozen_values_that_are_both_confirmed_hold_the_row_with_the_first()
 
 
 def test_frozen_values_that_never_agree_are_held_with_the_first() -> None:
-    closed = row(frozen={"2026-11-01 00:00:40": "249.10", "2026-11-01 00:01:40": "249.20"})
+    closed = row(frozen={"2026-11-01 00:00:40": "249.10", "2026-11-01 00:01:40": "248.20"})
     assert shown(closed)[1:4] == ("249", "149", "held")
     assert checks(closed) == ["unconfirmed", "frozen-changed"]
 
@@ -393,6 +397,13 @@ def test_a_value_read_after_the_meter_was_taken_down_is_not_its_reading_at_the_e
     assert closed.reading.end_time == at("2026-10-31 23:59:00")
 
 
+def test_a_value_read_before_the_meter_was_hung_is_not_its_reading_at_the_edge() -> None:
+    bench = {"2026-10-31 23:51:00": "249.9"}
+    hung = {"hung": "2026-10-31 23:53:00", "initial": {"1.8.0": "249.9"}}
+    closed = row(bench | {"2026-11-01 02:00:00": "251"}, meters=[meter(**hung)])
+    assert closed.reading.status == "missing"
+
+
 def test_a_point_whose_meter_was_removed_ends_with_the_acts_reading() -> None:
     closed = row(OLD, meters=[meter(taken="2026-10-20 10:00:00", final={"1.8.0": "170.9"})])
     assert shown(closed) == ("100", "170", "70", "ready", "4.131")
@@ -466,3 +477,43 @@ def test_a_row_carries_what_proves_it() -> None:
     assert proof["utility"]["decimals"] == 0
     frozen = row(frozen=TWICE).proof["segments"][0]["end"]
     assert [asking["snapshot"]["asked"] for asking in frozen["askings"]] == [at(when) for when in TWICE]
+
+
+def test_a_snapshot_that_gave_another_value_proves_nothing() -> None:
+    """The series took a later word for the same instant; the kept snapshot is not where the value is from."""
+    other = {"sequence": 1, "snapshot": {"asked": at("2026-11-01 00:00:02"), "registers": {"1.8.0": 250_099}}}
+    values = [TimedValue(at(when), wh(kwh)) for when, kwh in QUIET.items()]
+    seen = Seen({"1.8.0": values}, {}, {at("2026-11-01 00:00:02"): other})
+    edge = GENERIC.edge_of("2026-10", ZONE)
+    value = value_at(edge, Dial("m1", "1.8.0", PLAIN.growth, ZONE), seen)
+    assert value is not None
+    (asking,) = value.proof["askings"]
+    assert asking["series"]["registers"] == {"1.8.0": 250_100}
+
+
+# ----------------------------------------------------------------------------- what a profile says of its meter
+
+
+@pytest.mark.parametrize(
+    ("name", "watt", "digits"),
+    [
+        # current x 253 V x phases; Wh of the last digit: 0.01 kWh, 0.1 kWh, a float32
+        ("abb-b23", 65 * 253 * 3, {"1.8.0": 10, "1.8.1": 10}),
+        ("gavazzi-em340", 78 * 253 * 3, {"1.8.0": 100, "1.8.1": 100}),
+        ("eastron-sdm120", 100 * 253, {"1.8.0": 1}),
+    ],
+)
+def test_how_far_a_meter_can_count_is_read_from_its_profile(name: str, watt: int, digits: dict[str, int]) -> None:
+    device = device_of(profiles.load(name))
+    assert device.growth.watt == watt
+    assert {code: device.growth.last_digit[code] for code in digits} == digits
+
+
+def test_a_float_counts_in_steps_that_grow_with_it() -> None:
+    growth = Growth(0, {"1.8.0": 1})
+    before = TimedValue(0, 100_000_000)  # 100,000 kWh: float32 steps of 2^-7 kWh, 7.8 Wh
+    assert 8 <= growth.most("1.8.0", before, TimedValue(0, 100_000_000)) <= 32
+
+
+def test_whether_a_meter_can_prove_itself_is_read_from_its_profile() -> None:
+    assert [device_of(profiles.load(name)).proven for name in ("abb-b23", "orno-we-515")] == [True, False]

@@ -11,6 +11,7 @@ from collector.clock import SystemClock
 from tests.central.books import Centre, at, point
 from tests.central.building import Meterline, central_yaml
 
+pytestmark = pytest.mark.usefixtures("database")
 FIRST, SECOND = {"1.8.1": "100.9", "1.8.2": "10.5"}, {"1.8.1": "150.1", "1.8.2": "22.4"}
 
 

@@ -21,6 +21,7 @@ from collector.central.points_import import import_points
 from tests.central.books import Centre, at, wh
 from tests.central.building import ZONE
 
+pytestmark = pytest.mark.usefixtures("database")
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "close"
 READING = re.compile(
     r"(?P<when>[-\d]+ [:\d]+) +(?P<kept>\*)? +(?P<meter>\w+) +(?P<live>[^f]+?)(?: frozen (?P<frozen>.*))?"

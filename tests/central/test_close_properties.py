@@ -207,6 +207,7 @@ def test_one_damaged_value_is_never_billed_beyond_its_neighbours(life: Life, dat
     values[place] = TimedValue(time, true ^ (1 << bit))
     rows = replace(life, askings={**life.askings, meter: values}).close_all()
     neighbours = [values[other].value for other in (place - 1, place + 1) if 0 <= other < len(values)]
+    neighbours += [item.initial[CODE] for item in life.segments if item.meter == meter and item.initial and not place]
     for row in rows:
         if row.reading.status == "ready" and (row.reading.meter, row.reading.end_time) == (meter, time):
             assert row.reading.end_kwh is not None

@@ -13,16 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from collector.central import closing, ledger
-from collector.central.billing_files import BILLING, FINDINGS
+from collector import localtime
+from collector.central import closing, ledger, utility
+from collector.central.billing_files import BILLING, FINDINGS, Draft
 from collector.central.closing import close_month, preview_month
 from collector.central.engine import writing
 from collector.central.store.embedded import EmbeddedStore
-from collector.central.store.series import StoreAway
+from collector.central.store.series import Sample, StoreAway
 from collector.exits import CheckFailed, UsageFault
 from tests.central.books import GENERIC, Centre, at, own_utility, point
 from tests.central.building import bring
+from tests.central.databases import allow_changes
 
+pytestmark = pytest.mark.usefixtures("database")
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = {"1.8.1": "100.9", "1.8.2": "10.5"}, {"1.8.1": "150.1", "1.8.2": "22.4"}
 
@@ -290,6 +293,32 @@ def test_a_point_that_changes_hands_is_billed_once_a_month(centre: Centre) -> No
     assert [row["point"] for row in centre.billing("2026-10")] == ["kv2", "kv2"]
 
 
+def test_a_month_begins_where_the_utility_that_billed_the_point_before_ended_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other.yaml").write_text(
+        "{schema: 1, id: other, title: Other, edge: {day: 25}, labels: {1.8.0: total}}"
+    )
+    monkeypatch.setattr(utility, "UTILITIES", tmp_path)
+    centre = Centre(tmp_path, point(1, tariffs="1", utility="other"))
+    for edge, dial in (("2026-10-25", "20"), ("2026-12-01", "50")):
+        for time in ("00:00:00", "00:15:00", "00:30:00"):
+            centre.read("m1", f"{edge} {time}", {"1.8.0": dial})
+        centre.read("m1", localtime.rfc3339(at(f"{edge} 00:00:00") - 900_000)[:19].replace("T", " "), {"1.8.0": dial})
+    bring(centre.engine, point(1, tariffs="1", utility="generic"), now=at("2026-10-28 00:00:00"))
+    centre.close("2026-10", by=utility.load("other"))
+    centre.close("2026-11")
+    (row,) = centre.billing("2026-11")
+    assert (row["start_time"], row["start_kwh"], row["end_kwh"]) == ("2026-10-24T21:00:00.000Z", "20", "50")
+
+
+def test_a_zone_that_is_corrected_later_does_not_move_an_edge_that_has_passed(tmp_path: Path) -> None:
+    centre = Centre(tmp_path, point(1))
+    bring(centre.engine, point(1, time_zone="Asia/Kamchatka"), now=at("2026-11-05 00:00:00"))
+    assert centre.close("2026-10").edges == (at("2026-11-01 00:00:00"),) * 2
+    assert centre.close("2026-11").edges == (at("2026-11-30 15:00:00"),) * 2
+
+
 def test_a_replaced_meter_is_closed_over_both(tmp_path: Path) -> None:
     centre = Centre(tmp_path, point(1, tariffs="1"))
     centre.month_of("m1", "2026-09", {"1.8.0": "100.9"})
@@ -328,6 +357,20 @@ def test_a_frozen_value_that_only_the_ledger_knows_still_counts(tmp_path: Path) 
         connection.exec_driver_sql("DELETE FROM evidence")
     centre.books = closing.Books(centre.engine, EmbeddedStore(tmp_path / "empty.db"), centre.out)
     assert centre.close("2026-10").changed == 0
+
+
+def test_a_frozen_value_of_which_nobody_knows_who_asked_is_one_asking_however_often_it_is_closed(
+    tmp_path: Path,
+) -> None:
+    centre = Centre(tmp_path, point(1, tariffs="1"))
+    centre.month_of("m1", "2026-09", {"1.8.0": "90"})
+    end = at("2026-11-01 00:00:00")
+    centre.store.write([Sample("frozen", "m1", "gw", end, {"1.8.0": 99_800})])
+    assert centre.close("2026-10").counts["held"] == 1
+    centre.read("m1", "2026-11-01 00:05:00", {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}})
+    assert centre.close("2026-10").counts["held"] == 1
+    centre.read("m1", "2026-11-01 00:06:00", {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}})
+    assert centre.close("2026-10").counts["ready"] == 1
 
 
 def test_a_store_that_goes_away_in_the_middle_leaves_no_trace(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,13 +449,14 @@ def altered(centre: Centre, *, with_digest: bool) -> closing.Books:
     """Somebody who can write to the database makes 150 kWh 140; the folders are elsewhere."""
     centre.close("2026-10")
     with writing(centre.engine) as connection:
-        connection.exec_driver_sql("DROP TRIGGER ledger_no_update")
+        allow_changes(connection, "ledger")
         connection.exec_driver_sql('UPDATE ledger SET row = replace(row, \'"end_kwh":"150"\', \'"end_kwh":"140"\')')
     if with_digest:
         (first, *_) = centre.ledger()
         with writing(centre.engine) as connection:
             digest = ledger.digest_of(first.row, first.evidence)
-            connection.exec_driver_sql("UPDATE ledger SET digest = ? WHERE id = ?", (digest, first.id))
+            row = ledger.ledger.c.id == first.id
+            connection.execute(ledger.ledger.update().where(row).values(digest=digest))
     return closing.Books(centre.engine, centre.store, centre.out.parent / "elsewhere")
 
 
@@ -447,6 +491,33 @@ def test_two_closes_at_once_make_one_folder(centre: Centre) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == [(0, 1), (0, 1), (0, 1), (4, 1)]
+    assert len(centre.files()) == 3
+
+
+def test_a_close_waits_for_the_folder_of_another_that_has_committed(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would take the other's folder for one that a crash kept from appearing, and both would write it."""
+    publish, publishing, second_done = Draft.publish, threading.Event(), threading.Event()
+
+    def slowly(draft: Draft) -> None:
+        if not publishing.is_set():
+            publishing.set()
+            second_done.wait(0.5)  # it cannot be done before this one; without the lock it is
+        publish(draft)
+
+    def second() -> None:
+        publishing.wait()
+        store = EmbeddedStore(centre.out.parent / "series.db")
+        close_month(closing.Books(centre.engine, store, centre.out), "2026-10", GENERIC, at("2026-12-01 00:00:00"))
+        second_done.set()
+
+    monkeypatch.setattr(Draft, "publish", slowly)
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert centre.close("2026-10").changed == 4
+    thread.join()
+    assert second_done.is_set()
     assert len(centre.files()) == 3
 
 

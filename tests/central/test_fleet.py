@@ -17,6 +17,7 @@ from collector.central.store.series import Sample
 from collector.model import Status
 from tests.central.building import GATEWAY, Meterline, bring, central_yaml, point
 
+pytestmark = pytest.mark.usefixtures("database")
 MIDNIGHT = 1_793_480_400_000  # 2026-11-01 00:00 in Moscow: a month's end
 MINUTE, HOUR = 60_000, 3_600_000
 NOW = MIDNIGHT + 5 * HOUR

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from collector.central import ingest as ingest_module
 from collector.central.engine import open_sqlite
@@ -37,13 +38,20 @@ class Door:
         self.clock = SetClock()
         self.log: list[Any] = []
         self.broker_takes = True
+        self.full = -1  # how often a broker that takes nothing is asked until it takes again; -1: for ever
         self.woken = threading.Event()
-        self.ingest = Ingest(self.inbox, Registry(engine), self.clock, self._publish, self.woken)
+        self.ingest = Ingest(self.inbox, Registry(engine), self.clock, self, self.woken)
 
-    def _publish(self, topic: str, payload: bytes) -> bool:
+    connected = True
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        if not self.broker_takes:
+            self.full -= 1
+            self.broker_takes = self.full == 0
+            return False
         held = {row.payload for row in self.inbox.replay(0, 10_000)}
         self.log.append((topic, decode_receipt(payload), held))
-        return self.broker_takes
+        return True
 
     def letter(self, payload: bytes, topic: str = READINGS) -> Letter:
         return Letter(topic, payload, self.log)
@@ -80,6 +88,10 @@ def door(tmp_path: Path, engine: Engine) -> Iterator[Door]:
 
 def sound(sequence: int = 1, **changed: Any) -> bytes:
     return as_bytes(batch(snapshot(1), snapshot(2), sequence=sequence, **changed))
+
+
+def status(**changed: Any) -> bytes:
+    return as_bytes({"schema": 1, "gateway": GATEWAY, "online": True, "at": 1, "version": "0.1.0", **changed})
 
 
 def test_a_batch_is_stored_then_receipted_then_acknowledged(door: Door) -> None:
@@ -132,6 +144,25 @@ def test_a_gateway_that_the_registry_does_not_know_is_turned_away_for_now(door: 
     bring(engine, point(3, gateway="gw-new"))
     door.clock.now += 1000
     assert [receipt.stored for receipt in door.take(payload, topic=topic)] == [True]
+
+
+@pytest.mark.parametrize("payload", [sound(), status()])
+def test_while_the_registry_is_away_nothing_is_lost_and_nobody_is_called_unknown(
+    door: Door, monkeypatch: pytest.MonkeyPatch, payload: bytes
+) -> None:
+    def away(_registry: Registry) -> frozenset[str]:
+        raise OperationalError("SELECT", None, Exception("database is locked"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "gateways", away)
+        codes = [
+            (receipt.code, receipt.final)
+            for receipt in door.take(payload, topic=STATUS if payload == status() else READINGS)
+        ]
+    assert codes == ([] if payload == status() else [("busy", False)])
+    assert door.inbox.unreadable(5) == []
+    door.clock.now += 1000
+    assert door.take(sound())[0].stored
 
 
 def test_a_flood_from_an_unknown_gateway_does_not_become_a_flood_of_queries(
@@ -289,13 +320,25 @@ def test_a_full_disk_is_busy_and_said_and_later_taken(door: Door, caplog: pytest
     assert "batches are stored again" in caplog.text
 
 
-def test_a_receipt_that_the_broker_does_not_take_is_given_again_for_the_repeat(door: Door) -> None:
-    door.broker_takes = False
-    door.take(sound())
-    assert door.ingest.counts.lost_receipts == 1
+def test_receipts_wait_for_their_turn_and_messages_for_their_receipts(door: Door) -> None:
+    door.broker_takes, door.full = False, 5  # its limit of unacknowledged publications is reached, five looks long
+    assert [receipt.sequence for receipt in door.take(sound(1), sound(2))] == [1, 2]
+    assert [entry[0] for entry in door.log[-2:]] == ["acknowledged"] * 2
+    assert door.ingest.counts.lost_receipts == 0
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_receipt_that_the_broker_does_not_take_is_given_again_for_the_repeat(
+    door: Door, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    door.broker_takes, door.connected = False, not gone
+    monkeypatch.setattr(SetClock, "monotonic", lambda self: next(seconds))
+    seconds = iter(range(1000))
+    assert door.take(sound(1), sound(2)) == []
+    assert door.ingest.counts.lost_receipts == 2
     door.broker_takes = True
-    assert door.take(sound())[0].stored
-    assert door.held() == [sound()]
+    assert [receipt.stored for receipt in door.take(sound(1), sound(2))] == [True, True]
+    assert door.held() == [sound(1), sound(2)]
 
 
 def test_a_message_that_breaks_our_own_code_ends_neither_the_service_nor_its_neighbours(
@@ -317,10 +360,6 @@ def test_a_message_that_breaks_our_own_code_ends_neither_the_service_nor_its_nei
 
 
 # ------------------------------------------------------------------------------------------------------------ status
-
-
-def status(**changed: Any) -> bytes:
-    return as_bytes({"schema": 1, "gateway": GATEWAY, "online": True, "at": 1, "version": "0.1.0", **changed})
 
 
 def test_a_status_of_a_known_gateway_is_kept(door: Door, engine: Engine) -> None:

@@ -15,6 +15,8 @@ from collector.central.ledger import Run
 from tests.central.books import Centre, own_utility, point
 from tests.central.one_point import ended, row
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def centre(tmp_path: Path) -> Centre:

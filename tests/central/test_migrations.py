@@ -9,30 +9,39 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import DatabaseError
 
 from collector.central import engine as engines
 from collector.central.database import metadata, registry_log
 from collector.central.engine import open_sqlite, writing
 from collector.exits import Unreachable
+from tests.central.databases import database_url, open_database
 
 
+def opened(folder: Path) -> Engine:
+    """The database of this folder, which begins without tables."""
+    return open_database(folder / "central.db", template="template1")
+
+
+@pytest.mark.usefixtures("database")
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
-    engine = open_sqlite(tmp_path / "central.db")
+    engine = opened(tmp_path)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+@pytest.mark.usefixtures("database")
 def test_opening_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path) -> None:
-    engine = open_sqlite(tmp_path / "central.db")
+    engine = opened(tmp_path)
     with writing(engine) as connection:
         connection.execute(insert(registry_log).values(at=1, who="olga", what="{}"))
     engine.dispose()
-    with open_sqlite(tmp_path / "central.db").connect() as connection:
+    with opened(tmp_path).connect() as connection:
         assert [row.who for row in connection.execute(select(registry_log))] == ["olga"]
 
 
+@pytest.mark.usefixtures("database")
 def test_a_migration_that_fails_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     migrations = tmp_path / "migrations"
     shutil.copytree(engines.MIGRATIONS, migrations)
@@ -41,21 +50,23 @@ def test_a_migration_that_fails_leaves_no_half_of_it(tmp_path: Path, monkeypatch
         f"from alembic import op\nrevision, down_revision = '9000', '{newest}'\n"
         "def upgrade():\n    op.drop_table('segment')\n    raise RuntimeError('power cut')\n"
     )
-    open_sqlite(tmp_path / "central.db").dispose()
+    opened(tmp_path).dispose()
     with monkeypatch.context() as patched:
         patched.setattr(engines, "MIGRATIONS", migrations)
         with pytest.raises(RuntimeError, match="power cut"):
-            open_sqlite(tmp_path / "central.db")
-    with open_sqlite(tmp_path / "central.db").connect() as connection:
+            opened(tmp_path)
+    with opened(tmp_path).connect() as connection:
         assert connection.exec_driver_sql("SELECT * FROM segment").all() == []
 
 
+@pytest.mark.usefixtures("database")
 def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     faults: list[Exception] = []
+    database_url(tmp_path / "central.db", "template1")
 
     def work() -> None:
         try:
-            open_sqlite(tmp_path / "central.db").dispose()
+            opened(tmp_path).dispose()
         except (Unreachable, DatabaseError) as error:
             faults.append(error)
 
@@ -67,12 +78,13 @@ def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> No
     assert faults == []
 
 
+@pytest.mark.usefixtures("database")
 def test_tables_of_a_newer_meterline_are_left_alone(tmp_path: Path) -> None:
-    engine = open_sqlite(tmp_path / "central.db")
+    engine = opened(tmp_path)
     with writing(engine) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(Unreachable, match="written by a newer one"):
-        open_sqlite(tmp_path / "central.db")
+        opened(tmp_path)
 
 
 def test_a_file_that_is_no_database_is_said_by_name(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import Sample
 from tests.central.building import GATEWAY, Meterline, bring, central_yaml, point, points_csv
 
+pytestmark = pytest.mark.usefixtures("database")
 MIDNIGHT = 1_793_480_400_000  # 2026-11-01 00:00 in Moscow, 03:00 in Omsk
 HOUR = 3_600_000
 

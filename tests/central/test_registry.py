@@ -13,19 +13,21 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import DatabaseError
 
 from collector.central.database import meter, point_version, registry_log, segment
-from collector.central.engine import open_sqlite, writing
+from collector.central.engine import writing
 from collector.central.points_import import Change
 from collector.central.registry import Binding, Meter, Registry, Segment
 from drivers.strict_yaml import ConfigError
 from tests.central.building import GATEWAY, IMPORTED, ZONE, bring, point
+from tests.central.databases import open_database, refuse_inserts
 
 LATER = IMPORTED + 86_400_000
+pytestmark = pytest.mark.usefixtures("database")
 BY_HAND = {"meter": "", "serial_number": "", "profile": "", "gateway": ""}
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_sqlite(tmp_path / "central.db")
+    engine = open_database(tmp_path / "central.db")
     yield engine
     engine.dispose()
 
@@ -191,9 +193,7 @@ def test_a_failure_in_the_middle_of_writing_leaves_nothing_half_imported(
     engine: Engine, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with writing(engine) as connection:  # segments come after points and meters: writing them will fail
-        connection.exec_driver_sql(
-            "CREATE TRIGGER full BEFORE INSERT ON segment BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
+        refuse_inserts(connection, "segment")
     with pytest.raises(Exception, match="full"):
         bring(engine, point(1))
     with engine.connect() as connection:
@@ -245,13 +245,17 @@ def test_segments_follow_each_other_in_time_and_carry_their_acts_readings(engine
 
 def test_two_imports_at_once_wait_for_each_other(tmp_path: Path) -> None:
     faults: list[Exception] = []
-    open_sqlite(tmp_path / "central.db").dispose()
+    open_database(tmp_path / "central.db").dispose()
+
+    start = threading.Barrier(4)
 
     def work(number: int) -> None:
-        engine = open_sqlite(tmp_path / "central.db")
+        engine = open_database(tmp_path / "central.db")
         try:
             for turn in range(5):
-                bring(engine, point(number, account=f"{turn}"))
+                start.wait()
+                # The point that all of them bring is new to one of them.
+                bring(engine, point(number, account=f"{turn}"), point(10 + turn))
         except (ConfigError, DatabaseError) as error:
             faults.append(error)
         finally:
@@ -262,7 +266,9 @@ def test_two_imports_at_once_wait_for_each_other(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    engine = open_sqlite(tmp_path / "central.db")
+    engine = open_database(tmp_path / "central.db")
     assert faults == []
-    assert [len(history) for history in Registry(engine).histories().values()] == [5, 5, 5, 5]
+    histories = Registry(engine).histories()
+    assert [len(histories[f"kv{number}"]) for number in range(1, 5)] == [5, 5, 5, 5]
+    assert [len(histories[f"kv{10 + turn}"]) for turn in range(5)] == [1, 1, 1, 1, 1]
     engine.dispose()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from collector.central.engine import open_sqlite
+from collector.central.engine import open_engine
 from collector.central.service import Centre, run
 from collector.clock import SystemClock
 from collector.config import load_central
@@ -266,4 +266,4 @@ def test_a_centre_whose_database_cannot_be_opened_ends_with_6(tmp_path: Path, me
 
 
 def test_an_engine_of_the_tests_is_that_of_the_daemon(tmp_path: Path, engine: Engine) -> None:
-    assert engine.url == open_sqlite(load_central(central_yaml(tmp_path)).data / "central.db").url
+    assert engine.url == open_engine(load_central(central_yaml(tmp_path))).url

@@ -176,6 +176,25 @@ def test_the_last_of_a_fleet_is_its_newest_live_sample_whatever_came_later(store
     assert store.last(["m2", "unheard-of"]) == {"m2": Last(T0 + 1, {"1.8.0": 2})}
 
 
+def test_neighbours_are_found_however_many_days_lie_between(store: SeriesStore) -> None:
+    day = 86_400_000
+    store.write([live(T0 + n * day + 5, {"1.8.0": 1000 + n}) for n in (-400, -61, -30, 0, 45, 60, 400)])
+    (around,) = store.around({"m1": ["1.8.0"]}, T0, 62 * day)["m1"].values()
+    assert [value for _, value in around.before] == [970, 939]
+    assert [value for _, value in around.after] == [1000, 1045]
+    assert [row.value for row in store.span(["live"], None, 0, 1 << 45)] == [600, 939, 970, 1000, 1045, 1060, 1400]
+    assert store.last(None)["m1"].values == {"1.8.0": 1400}
+
+
+@pytest.mark.parametrize("width", [1, 3_599_999, 3_600_000, 86_400_000, 2 * 86_400_000, 5 * 86_400_000])
+def test_a_span_of_any_width_holds_what_lies_in_it(store: SeriesStore, width: int) -> None:
+    times = [T0 + n * 1_200_001 for n in range(-400, 400)]
+    store.write([live(time, {"1.8.0": abs(time - T0)}) for time in times])
+    for start in (T0 - width, T0 - width // 2, T0):
+        seen = [row.time for row in store.span(["live"], ["m1"], start, start + width)]
+        assert seen == [time for time in times if start <= time < start + width]
+
+
 def test_ten_thousand_meters_are_asked_for_in_one_call(store: SeriesStore) -> None:
     names = [f"m{n}" for n in range(10_000)]
     store.write([live(T0, {"1.8.0": n}, name) for n, name in enumerate(names)])

@@ -16,7 +16,6 @@ from sqlalchemy.exc import OperationalError
 
 from collector.central import worker as worker_module
 from collector.central.database import evidence, quarantine
-from collector.central.engine import open_sqlite
 from collector.central.registry import Registry
 from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import KINDS, Rejected, Row, Sample, StoreAway, WriteResult
@@ -37,7 +36,9 @@ from tests.central.building import (
     point,
     snapshot,
 )
+from tests.central.databases import open_database
 
+pytestmark = pytest.mark.usefixtures("database")
 OCTOBER_ENDS = 1_793_480_400_000
 DAY = 86_400_000
 
@@ -46,7 +47,7 @@ class Hall:
     """A worker with a real spool, registry and store."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine = open_sqlite(folder / "central.db")
+        self.engine = open_database(folder / "central.db")
         self.inbox = Inbox(folder / "spool.db", keep_ms=1000)
         self.store = EmbeddedStore(folder / "series.db")
         self.clock = SetClock()

@@ -42,6 +42,8 @@ def rows(path: Path, table: str = "outbox") -> list[dict[str, Any]]:
     with sqlite3.connect(path) as connection:
         connection.row_factory = sqlite3.Row
         found = [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY id")]
+        for row in found:
+            row |= {name: row[name].hex() for name in ("sha256", "original") if row.get(name) is not None}
     connection.close()
     return found
 

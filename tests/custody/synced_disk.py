@@ -59,7 +59,7 @@ class Disk:
             now = path.stat().st_size if path.exists() else 0
             used = sum(other.stat().st_size for other in self.directory.iterdir() if other.is_file())
             if end > now and used + end - now > self.room:
-                raise apsw.FullError("no room on the simulated disk")
+                raise apsw.FullError(f"no room on the simulated disk for {path.name}")
 
     def image(self, events: Iterable[Event], into: Path, chance: random.Random, kept: float) -> None:
         """The files that a power cut after `events` leaves; an unsynced sector is there with probability `kept`."""
@@ -152,20 +152,32 @@ class Connection:
         return self._connection.in_transaction
 
     def execute(self, sql: str, parameters: Any = (), /) -> Rows:
-        return self._run(lambda: self._connection.execute(sql, parameters).fetchall())
+        try:
+            return self._run(lambda: self._connection.execute(sql, parameters).fetchall())
+        except sqlite3.OperationalError as error:
+            if sql == "COMMIT" and str(error).endswith(".db"):
+                return (
+                    Rows()
+                )  # the commit is in the log; SQLite itself says nothing when the checkpoint behind it fails
+            raise
 
     def executemany(self, sql: str, parameters: Any, /) -> Rows:
         return self._run(lambda: self._connection.executemany(sql, list(parameters)).fetchall())
 
     def close(self) -> None:
-        self._run(lambda: self._connection.close() or [])
+        def close() -> list[Any]:
+            self._connection.close()
+            return []
+
+        self._run(close)
 
     def _run(self, work: Callable[[], list[Any]]) -> Rows:
         try:
             return Rows(work())
         except apsw.Error as error:
             translated = sqlite3.OperationalError(str(error))
-            translated.sqlite_errorcode = error.extendedresult
+            code = apsw.SQLITE_FULL if isinstance(error, apsw.FullError) else getattr(error, "extendedresult", 0)
+            translated.sqlite_errorcode = code
             raise translated from error
 
 

@@ -47,6 +47,12 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Disk:
     return Disk(directory, f"synced-{id(request)}")
 
 
+def around_syncs(disk: Disk) -> list[int]:
+    """The moments before each sync, when most is at stake, and after it."""
+    syncs = [number for number, event in enumerate(disk.events, start=1) if event.kind == "sync"]
+    return sorted({*syncs, *(number - 1 for number in syncs)})
+
+
 # ----------------------------------------------------------------------------- the gateway's end
 
 
@@ -75,7 +81,7 @@ def work_the_outbox(disk: Disk, steps: int, chance: random.Random) -> None:
 
 
 def nothing_is_lost(box: Outbox, path: Path, notes: list[tuple[str, Entry]], restarts: int = 1) -> None:
-    """Every promise stands in the file that a power cut left; each cut may leave one batch that was not promised yet."""
+    """Every promise stands in the file that a power cut left; each may leave one batch that was not promised yet."""
     promised = [entry for kind, entry in notes if kind == "promised"]
     settled = {(entry.sequence, entry.sha256) for kind, entry in notes if kind == "settled"}
     settled_keys = {sequence for sequence, _sha256 in settled}
@@ -99,11 +105,11 @@ def nothing_is_lost(box: Outbox, path: Path, notes: list[tuple[str, Entry]], res
 def test_a_power_cut_after_any_sync_loses_no_committed_batch(disk: Disk, tmp_path: Path, kept: float) -> None:
     chance = random.Random(7)
     work_the_outbox(disk, 70, chance)
-    cuts = [number for number, event in enumerate(disk.events, start=1) if event.kind == "sync"]
-    assert len(cuts) > 70
+    cuts = around_syncs(disk)
+    assert len(cuts) > 140
     checkpoints = [event for event in disk.events if event.kind == "sync" and event.name == "spool.db"]
     assert len(checkpoints) > 5
-    every_outbox_stands(disk, tmp_path, cuts[:: 1 if kept == 0 else 3], kept, chance)
+    every_outbox_stands(disk, tmp_path, cuts[:: 1 if 0 < kept < 1 else 3], kept, chance)
     assert any(row["kind"] == 2 for row in rows(disk.directory / "spool.db"))  # the workload did evict
 
 
@@ -188,9 +194,9 @@ def work_the_inbox(disk: Disk, steps: int, chance: random.Random) -> None:
 def test_a_power_cut_after_any_sync_loses_nothing_that_was_receipted(disk: Disk, tmp_path: Path, kept: float) -> None:
     chance = random.Random(5)
     work_the_inbox(disk, 40, chance)
-    cuts = [number for number, event in enumerate(disk.events, start=1) if event.kind == "sync"]
-    assert len(cuts) > 40
-    for cut in cuts[:: 1 if kept == 0 else 3]:
+    cuts = around_syncs(disk)
+    assert len(cuts) > 80
+    for cut in cuts[:: 1 if 0 < kept < 1 else 3]:
         after = tmp_path / f"after-{cut}"
         after.mkdir()
         disk.image(disk.events[:cut], after, chance, kept)

@@ -12,6 +12,7 @@ from typing import Any
 
 from drivers import modbus, profile
 from drivers.dialogue import (
+    Ask,
     DamagedFrame,
     Dialogue,
     Done,
@@ -22,11 +23,13 @@ from drivers.dialogue import (
     Never,
     NoAnswer,
     Pause,
+    Readout,
     Receive,
     Send,
     character_seconds,
     silence,
 )
+from drivers.modbus_frames import sealed
 from drivers.profile import Profile
 
 HEAD = """
@@ -239,6 +242,29 @@ class Line:
 def sound(reply: Meter) -> Line:
     """A line on which everything arrives 20 ms after it was asked for."""
     return Line(lambda request, now: [(0.02, reply(request))])
+
+
+ASK = Ask("1", frozen=True)
+
+
+def read(profile: Profile, reply: Meter | None = None, ask: Ask = ASK) -> Readout:
+    return sound(reply or meter(profile)).carry(modbus.read(profile, ask))
+
+
+def refusing(reply: Meter, refuses: Callable[[int, int, int], int]) -> Meter:
+    """A meter that answers with the exception that `refuses(function, start, end)` says, unless that is 0."""
+
+    def answer(request: bytes) -> bytes:
+        function, start, count = request[1], int.from_bytes(request[2:4], "big"), int.from_bytes(request[4:6], "big")
+        code = refuses(function, start, start + count)
+        return sealed(bytes((request[0], function | 0x80, code))) if code else reply(request)
+
+    return answer
+
+
+def without(*addresses: int) -> Callable[[int, int, int], int]:
+    """What a meter says that does not have these registers."""
+    return lambda _, start, end: 2 if any(start <= address < end for address in addresses) else 0
 
 
 class Hostile:

@@ -252,6 +252,7 @@ def test_a_boundary_of_a_clock_nobody_vouched_for_is_asked_again_within_a_minute
     building = Building(meters(1, "eastron-sdm630"), start="2026-11-30T23:50:00")
     building.synced = False
     building.until("2026-12-01T00:20:00")
+    assert building.line.next_turn() <= building.clock.millis() + MINUTE
     building.synced = True
     found = building.until("2026-12-01T00:21:30")
     assert [snapshot.purpose for snapshot in found] == ["boundary"]

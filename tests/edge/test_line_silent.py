@@ -11,6 +11,7 @@ from collector.edge.budget import PAUSE_MOST
 from collector.model import Snapshot
 from tests.edge.virtual import DAY, HOUR, MINUTE, Building, meter, meters
 
+PROBE = 1.02  # seconds: half a second of waiting, as much for a late answer, the request
 FIRST_SILENCE = 3.0  # seconds: two askings of half a second, and the time that late answers are waited for
 
 
@@ -85,6 +86,18 @@ def test_when_most_meters_are_silent_what_the_budget_does_not_reach_is_told_as_s
     assert kinds(of(found, "m-001")) == ["ok"] * 10
 
 
+def test_a_silent_meter_is_asked_less_and_less_often_although_the_line_has_time() -> None:
+    building = Building([meter(1, interval=MINUTE), meter(2, interval=MINUTE, mute=True)])
+    found = of(building.until("2026-11-03T11:08:00"), "m-002")
+    assert kinds(found)[:2] == ["no-answer", "no-answer"]
+    assert len(found) == 60
+    assert kinds(found).count("no-answer") <= 12
+    tries = [snapshot.asked for snapshot in found if kinds([snapshot]) == ["no-answer"]]
+    pauses = [b - a for a, b in pairwise(tries)]
+    assert pauses == sorted(pauses)
+    assert PAUSE_MOST <= pauses[-1] <= PAUSE_MOST + MINUTE
+
+
 def test_silent_meters_take_turns() -> None:
     building = Building([meter(n, interval=MINUTE, mute=n > 2) for n in range(1, 31)])
     building.until("2026-11-03T10:12:00")
@@ -93,6 +106,27 @@ def test_silent_meters_take_turns() -> None:
     tries = [simulated.asked - before[simulated.address] for simulated in building.bus.meters[2:]]
     assert min(tries) >= 3
     assert max(tries) - min(tries) <= 2
+
+
+def test_living_meters_have_their_turn_between_the_askings_of_many_silent_ones() -> None:
+    building = Building([meter(1, "orno-we-515", interval=5000), *[meter(n, mute=True) for n in range(2, 32)]])
+    building.until("2026-11-03T10:29:59")
+    found = of(building.until("2026-11-03T10:30:40"), "m-001")
+    tick = building.at("2026-11-03T10:30:00")
+    assert sum(data[0] > 1 for _, data in building.bus.written[-60:]) >= 20  # saved up for this
+    late = [(snapshot.asked - tick) % 5000 for snapshot in found]
+    assert len(late) == 8
+    assert max(late) < 1100  # one probe that was under way
+
+
+def test_the_share_holds_where_pauses_alone_would_allow_more() -> None:
+    building = Building([meter(1), *[meter(n, interval=MINUTE, mute=True) for n in range(2, 32)]], silent_share=0.01)
+    building.until("2026-11-03T10:20:00")
+    start, began = len(building.bus.written), building.clock.seconds
+    building.until("2026-11-03T11:20:00")
+    askings = sum(data[0] > 1 for _, data in building.bus.written[start:])
+    passed = building.clock.seconds - began
+    assert 0.8 * 0.01 * passed <= askings * PROBE <= 0.01 * (passed + 600) + PROBE
 
 
 @settings(max_examples=10, deadline=None)
@@ -112,9 +146,8 @@ def test_silent_meters_never_have_more_of_the_line_than_their_share(
     building.until("2026-11-03T10:28:00")
     askings = sum(data[0] in mute for _, data in building.bus.written[start:])
     passed = building.clock.seconds - began
-    one = 1.02  # seconds of a probe: half a second of waiting, as much for a late answer, the request
-    assert askings * one <= share * (passed + 600) + one
-    assert building.line.state().silent_share <= share * 2 + one / 600
+    assert askings * PROBE <= share * (passed + 600) + PROBE
+    assert building.line.state().silent_share <= share * 2 + PROBE / 600
 
 
 def test_a_share_of_nothing_gives_silent_meters_no_time_at_all() -> None:

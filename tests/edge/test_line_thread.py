@@ -13,6 +13,7 @@ import pytest
 from collector.clock import SystemClock
 from collector.edge.asking import MeterSetup
 from collector.edge.line import Line, LineSetup
+from collector.edge.meter import LineMeter
 from collector.model import Snapshot
 from drivers.profile import load
 from hil.household import Household
@@ -43,17 +44,24 @@ class HeldClock(VirtualClock):
         return True
 
 
+def threaded(count: int) -> Building:
+    """Healthy meters whose line's time passes as far as `allow` says."""
+    return Building(meters(count), clock_type=HeldClock)
+
+
+def allow(building: Building, text: str) -> None:
+    """Let time pass until a local time."""
+    assert isinstance(building.clock, HeldClock)
+    building.clock.limit = building.at(text)
+
+
 @contextmanager
 def running(building: Building) -> Iterator[Callable[[str], None]]:
-    """The building's line in its thread; gives a function that lets time pass until a local time."""
-    clock = HeldClock(building.clock.millis())
-    building.clock.__class__ = HeldClock
-    clock = building.clock
-    assert isinstance(clock, HeldClock)
+    """The building's line in its thread; gives a function that lets time pass and returns when it has."""
 
     def until(text: str) -> None:
-        clock.limit = building.at(text)
-        eventually(lambda: building.line.next_turn() > clock.limit and clock.working == 0)
+        allow(building, text)
+        eventually(lambda: building.line.next_turn() > building.at(text) and building.clock.working == 0)
 
     building.line.start()
     try:
@@ -67,7 +75,7 @@ def kinds(building: Building) -> list[str]:
 
 
 def test_a_started_line_works_until_it_is_stopped_and_then_lets_go_of_the_port() -> None:
-    building = Building(meters(3))
+    building = threaded(3)
     with running(building) as until:
         until("2026-11-03T10:31:00")
         assert kinds(building) == ["ok"] * 6
@@ -81,7 +89,7 @@ def test_a_line_that_was_never_started_can_be_stopped() -> None:
 
 
 def test_a_paused_line_lets_go_of_the_port_and_tells_what_it_does_not_read() -> None:
-    building = Building(meters(2))
+    building = threaded(2)
     with running(building) as until:
         until("2026-11-03T10:16:00")
         assert building.line.pause(PATIENCE)
@@ -99,56 +107,57 @@ def test_a_paused_line_lets_go_of_the_port_and_tells_what_it_does_not_read() -> 
 
 
 def test_a_pause_waits_for_the_asking_under_way_and_for_no_other() -> None:
-    building = Building(meters(5))
-    pausing: list[threading.Thread] = []
+    building = threaded(5)
+    pausing = threading.Thread(target=building.line.pause, args=(PATIENCE,))
     asked: list[int] = []
 
     def pause_at_the_second(data: bytes) -> None:
         asked.append(data[0])
-        if data[0] == 2 and not pausing:
-            pausing.append(threading.Thread(target=building.line.pause, args=(PATIENCE,)))
-            pausing[0].start()
+        if data[0] == 2 and pausing.ident is None:
+            pausing.start()
             eventually(building.line._paused.is_set)
 
     building.bus.on_write = pause_at_the_second
     with running(building) as until:
         until("2026-11-03T10:16:00")
-        pausing[0].join(PATIENCE)
+        pausing.join(PATIENCE)
         assert set(asked) == {1, 2}
         assert kinds(building) == ["ok", "ok", "port", "port", "port"]
 
 
 def test_a_stop_ends_after_the_asking_under_way_and_commits_what_is_in_hand() -> None:
-    building = Building(meters(5))
-    stopping: list[threading.Thread] = []
+    building = threaded(5)
+    stopping = threading.Thread(target=building.line.stop)
 
     def stop_at_the_second(data: bytes) -> None:
-        if data[0] == 2 and not stopping:
-            stopping.append(threading.Thread(target=building.line.stop))
-            stopping[0].start()
+        if data[0] == 2 and stopping.ident is None:
+            stopping.start()
             eventually(building.line._stop.is_set)
 
     building.bus.on_write = stop_at_the_second
-    building.clock.__class__ = HeldClock
-    building.clock.limit = building.at("2026-11-03T12:00:00")  # type: ignore[attr-defined]
+    allow(building, "2026-11-03T12:00:00")
     building.line.start()
-    eventually(lambda: bool(stopping))
-    stopping[0].join(PATIENCE)
+    eventually(building.line._stop.is_set)
+    stopping.join(PATIENCE)
     assert [snapshot.meter for snapshot in building.spool.snapshots] == ["m-001", "m-002"]
     assert not building.bus.is_open
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_line_that_ends_by_a_bug_says_so_and_commits_what_is_in_hand(caplog: pytest.LogCaptureFixture) -> None:
-    building = Building(meters(2))
+def test_a_line_that_ends_by_a_bug_says_so_and_commits_what_is_in_hand(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    building = threaded(2)
 
-    def bug(text: object) -> None:
-        raise ZeroDivisionError("a bug")
+    serve = building.line._serving.serve
 
-    building.line._serving.serve, serve = bug, building.line._serving.serve  # type: ignore[method-assign, assignment]
-    building.line._serving.serve = lambda meter: serve(meter) if meter.setup.id == "m-001" else bug(meter)  # type: ignore[method-assign]
-    building.clock.__class__ = HeldClock
-    building.clock.limit = building.at("2026-11-03T12:00:00")  # type: ignore[attr-defined]
+    def serve_the_first(meter: LineMeter) -> None:
+        if meter.setup.id != "m-001":
+            raise ZeroDivisionError("a bug")
+        serve(meter)
+
+    monkeypatch.setattr(building.line._serving, "serve", serve_the_first)
+    allow(building, "2026-11-03T12:00:00")
     building.line.start()
     eventually(lambda: bool(building.line.crashed))
     building.line.stop()

@@ -89,8 +89,10 @@ def test_what_a_meter_refuses_is_absent_and_is_asked_again_once_a_day() -> None:
     simulated.profile = load("abb-b23")  # somebody set the meter up
     building.until("2026-11-03T23:59:00")
     assert "2.8.3" not in building.spool.snapshots[-1].registers
-    building.until("2026-11-04T00:16:00")
-    assert "2.8.3" in building.spool.snapshots[-1].registers
+    boundary, following = building.until("2026-11-04T00:16:00")
+    assert boundary.purpose == "boundary"
+    assert "2.8.3" in boundary.registers
+    assert "2.8.3" in following.registers
     assert not building.line.warnings()
 
 
@@ -359,7 +361,17 @@ def test_when_too_much_is_held_nothing_is_asked_and_nothing_is_dropped() -> None
     assert len([snapshot for snapshot in found if snapshot.asked < building.at("2026-12-01T06:00:00")]) == held
 
 
-def test_what_is_held_when_the_gateway_stops_is_tried_once_more_and_its_loss_is_said(
+def test_what_is_held_when_the_gateway_stops_is_tried_once_more() -> None:
+    building = Building(meters(2))
+    building.spool.full = {"interval"}
+    building.until("2026-11-03T10:15:30")
+    building.spool.full = set()
+    building.line.stop()
+    building.line.run()  # stopped: it only tidies up
+    assert len(building.spool.snapshots) == 2
+
+
+def test_what_finds_no_room_to_the_end_is_said_to_be_lost(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     building = Building(meters(2))

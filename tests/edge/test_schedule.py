@@ -146,6 +146,7 @@ def test_a_clock_that_goes_back_over_midnight_does_not_bring_the_boundary_again(
     assert wall(first + MINUTE, "America/St_Johns") == "06 23:01"
     assert last_midnight(first + 30 * MINUTE, "America/St_Johns") == first
     assert last_midnight(first + HOUR + MINUTE, "America/St_Johns") == first
+    assert next_midnight(first + 30 * MINUTE, "America/St_Johns") == at("America/St_Johns", 2010, 11, 8)
 
 
 def test_a_day_that_a_zone_skips_has_no_boundary_of_its_own() -> None:
@@ -410,6 +411,15 @@ def test_when_the_boundary_did_not_come_the_next_interval_reading_proves_the_met
     assert [asked.task.serial for asked in late] == [True, False, False, False]
 
 
+def test_a_box_that_slept_over_the_boundary_proves_its_meters_at_the_next_interval_reading() -> None:
+    simulation = Simulation(MOSCOW, EDGE - 2 * HOUR).until(EDGE - HOUR)
+    simulation.now = EDGE + 8 * HOUR
+    simulation.asked.clear()
+    simulation.until(EDGE + 9 * HOUR)
+    assert [asked.task.serial for asked in simulation.asked[:2]] == [True, False]
+    assert simulation.of("boundary") == []
+
+
 def test_a_meter_that_was_silent_proves_who_it_is_when_it_is_back() -> None:
     start = at("Europe/Moscow", 2026, 11, 3, 10)
     outcomes = iter([ok, ok, silent, ok, ok])
@@ -488,6 +498,15 @@ def test_two_askings_that_do_not_agree_are_followed_by_another() -> None:
     asked = [asked.now for asked in simulation.asked if asked.task.frozen]
     assert len(asked) == 3
     assert asked[2] - asked[1] >= MINUTE
+
+
+def test_two_equal_askings_within_a_minute_are_no_witness() -> None:
+    memory = begin(FREEZES, EDGE)
+    task = Task("requested", EDGE, frozen=True)
+    for seconds, done in ((0, False), (59, False), (60, True)):
+        memory = after(FREEZES, memory, task, ok(EDGE + 1000 * seconds, frozen=OCTOBER))
+        assert memory.frozen is not None
+        assert memory.frozen.done is done
 
 
 def test_a_gateway_that_starts_in_the_month_asks_for_the_frozen_registers_at_once_and_again() -> None:
@@ -573,6 +592,16 @@ def test_a_boundary_of_an_unsynchronised_clock_is_asked_again_when_the_clock_is_
     simulation.synced = True
     simulation.until(EDGE + 5 * HOUR)
     assert simulation.of("boundary") == [EDGE, EDGE + HOUR]
+
+
+def test_frozen_registers_read_by_an_unsynchronised_clock_are_read_again_when_the_clock_is_right() -> None:
+    simulation = Simulation(FREEZES, EDGE + 7 * HOUR, synced=False)
+    simulation.answers = lambda now, task: ok(now, frozen=OCTOBER, synced=simulation.synced)
+    simulation.until(EDGE + 9 * HOUR)
+    assert len(simulation.of("requested")) == 2
+    simulation.synced = True
+    simulation.until(EDGE + 11 * HOUR)
+    assert simulation.of("requested")[2:] == [EDGE + 9 * HOUR, EDGE + 9 * HOUR + MINUTE]
 
 
 @given(instants, zones, intervals, st.booleans(), st.lists(st.sampled_from([ok, damaged]), max_size=30))

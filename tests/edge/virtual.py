@@ -212,10 +212,11 @@ class Building:
         start: str = "2026-11-03T10:07:00",
         zone_name: str = "Europe/Moscow",
         silent_share: float = 0.05,
+        clock_type: type[VirtualClock] = VirtualClock,
         **bus: Any,
     ) -> None:
         self.zone = zone_name
-        self.clock = VirtualClock(self.at(start))
+        self.clock = clock_type(self.at(start))
         self.synced = True
         self.bus = Bus(self.clock, [simulated for _, simulated in meters], **bus)
         self.spool = Spool(self.clock)
