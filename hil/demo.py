@@ -205,7 +205,7 @@ def _verdict(console: Console, flats: list[Flat], closed: list[Closed], silent: 
     ]
     told = f"{len(billed) - len(wrong)} billed values are what the meters held, {len(wrong)} are not. "
     if silent:
-        told += f"The meter of flat {silent.number} was made silent before the last midnight; {len(lost)} other rows are not billed."
+        told += f"Flat {silent.number}'s meter fell silent before the last edge; {len(lost)} other rows are not billed."
     console.print(told, style="bold red" if wrong or lost else "bold green")
     if wrong or lost:
         raise RuntimeError(f"the demo's bill is not what the meters held: {[*wrong, *lost][0]}")
