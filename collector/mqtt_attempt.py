@@ -132,7 +132,6 @@ class Attempt:
         )
         self.client.connect_timeout = ANSWER
         self.client.max_inflight_messages_set(IN_FLIGHT)
-        self.client.max_queued_messages_set(MOST_WAITING)
         # paho lets the publishing thread write to the socket when it knows of no event loop: two threads would write at
         # once. With this callback set it leaves writing to `loop`, which its socket pair wakes.
         self.client.on_socket_register_write = lambda *_: None
@@ -170,7 +169,9 @@ class Attempt:
                 self._reason = _refusal(code.getName(), self.settings)
                 return
             self._welcome = True
-            self._most = min(MOST_WAITING, getattr(properties, "ReceiveMaximum", MOST_WAITING))
+            allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
+            if allowed < IN_FLIGHT:
+                self._most = allowed  # paho cannot be told any more to have less in flight; so nothing waits in it
             self._largest = getattr(properties, "MaximumPacketSize", None)
             if subscriptions:
                 client.subscribe([(topic, 1) for topic in subscriptions])

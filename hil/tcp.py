@@ -13,9 +13,16 @@ from hil.line import Answering, Millis
 
 
 class TcpMeters:
-    """A TCP port that answers for its meters by unit address. `port` is free and on this machine only."""
+    """A TCP port that answers for its meters by unit address: a free one of this machine (`port`), or `listen`."""
 
-    def __init__(self, meters: Sequence[Answering], clock: Millis, *, turnaround: float = 0.005) -> None:
+    def __init__(
+        self,
+        meters: Sequence[Answering],
+        clock: Millis,
+        *,
+        turnaround: float = 0.005,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.meters = list(meters)
         self.mute: set[str] = set()
         outer = self
@@ -37,7 +44,7 @@ class TcpMeters:
             daemon_threads = True
             allow_reuse_address = True
 
-        self._server = Server(("127.0.0.1", 0), Connection)
+        self._server = Server(listen, Connection)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name=f"tcp {self.port}", daemon=True)
 

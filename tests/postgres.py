@@ -26,6 +26,11 @@ PATIENCE = 60.0  # seconds; only a broken server needs them
 # No disk of ours dies in a test: what a killed server has written is in the kernel's memory, fsync or not.
 SETTINGS = {"fsync": "off", "max_connections": "50", "logging_collector": "off", "log_min_messages": "warning"}
 
+_AS_A_DAEMON: dict[str, Any] = {
+    "env": {key: value for key, value in os.environ.items() if not key.startswith("PG")},
+    "start_new_session": True,  # Ctrl-C is for us: we stop it
+}
+
 
 def programs() -> Path:
     """The folder of the server's programs. Skips the test that needs it, with the reason, where there is none."""
@@ -47,7 +52,7 @@ def _unprivileged() -> dict[str, Any]:
     pytest.skip("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")
 
 
-def _runs(pid: int | str) -> bool:
+def _runs(pid: str) -> bool:
     """Whether a process is there and is more than its exit status, which waits for a parent that does not ask."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -60,6 +65,7 @@ class Cluster:
 
     def __init__(self, **settings: str) -> None:
         self._programs = programs()
+        self._process: subprocess.Popen[bytes] | None = None
         self._user = _unprivileged()
         self.folder = Path(tempfile.mkdtemp(prefix="meterline-pg-", dir="/tmp"))  # a socket's path has 107 bytes
         if self._user:
@@ -86,7 +92,7 @@ class Cluster:
         done = subprocess.run(
             [self._programs / program, *map(str, arguments)],
             check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", **self._user,
-            env={key: value for key, value in os.environ.items() if not key.startswith("PG")},
+            **_AS_A_DAEMON,
         )  # fmt: skip
         if check and done.returncode:
             pytest.fail(f"{program} ended with {done.returncode}: {done.stdout}")
@@ -100,32 +106,50 @@ class Cluster:
             with socket.socket() as listener:
                 listener.bind(("127.0.0.1", 0))
                 self.port: int = listener.getsockname()[1]
-            if self.start(check=False):
+            if self._started():
                 return
         pytest.fail(f"PostgreSQL does not start: {self.log()}")
 
-    def start(self, check: bool = True) -> bool:
+    def start(self) -> None:
         """Start where it was before, and wait until it answers."""
+        assert not self.runs()
+        if not self._started():
+            pytest.fail(f"PostgreSQL does not start: {self.log()}")
+
+    def _started(self) -> bool:
         options = {**self._settings, "port": self.port, "unix_socket_directories": self.folder}
         options["listen_addresses"] = "127.0.0.1"
-        line = " ".join(f"-c {key}='{value}'" for key, value in options.items())
-        arguments = ("-D", self.data, "-l", self.folder / "log", "-o", line, "-t", int(PATIENCE), "-w", "-s")
-        done = self._run("pg_ctl", *arguments, "start", check=False)
-        if check and done.returncode:
-            pytest.fail(f"PostgreSQL does not start: {done.stdout}{self.log()}")
-        return not done.returncode
+        chosen = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+        command = [self._programs / "postgres", "-D", self.data, *chosen]
+        with (self.folder / "log").open("ab") as log:
+            # Our own child, not pg_ctl's: what is killed is gone only when its parent has asked how it ended.
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._user, **_AS_A_DAEMON)
+        end = time.monotonic() + PATIENCE
+        while self.runs():
+            with contextlib.suppress(psycopg.OperationalError):
+                self.execute("SELECT 1")
+                return True
+            if time.monotonic() > end:
+                self.stop()
+            time.sleep(0.02)
+        return False
+
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self, how: str = "immediate") -> None:
-        """`fast` ends sessions and writes everything down, `immediate` ends as a crash does."""
-        self._run("pg_ctl", "-D", self.data, "-m", how, "-t", int(PATIENCE), "-w", "-s", "stop")
+        """`fast` ends sessions and writes everything down, `immediate` ends as a crash does, `kill` asks nobody.
 
-    def kill(self) -> None:
-        """kill -9 of the first process; returns when its children have noticed and a new one may start."""
-        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        Returns when no process of it is left.
+        """
+        assert self._process is not None
+        pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}[how])
+        self._process.wait(PATIENCE)
         end = time.monotonic() + PATIENCE
-        while any(map(_runs, (pid, *children))):
+        while any(map(_runs, children)):
             assert time.monotonic() < end, "children of a killed PostgreSQL do not end"
             time.sleep(0.01)
 
@@ -136,9 +160,8 @@ class Cluster:
 
     def close(self) -> None:
         """Stop it and leave nothing behind."""
-        if (self.data / "postmaster.pid").exists():
-            with contextlib.suppress(Exception):
-                self.stop()
+        if self.runs():
+            self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Cluster:

@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "drivers.profile", "drivers.obis", "drivers.values", "drivers.strict_yaml",
     ),
     "collector/spool.py": ("collector.durable", "collector.outbox", "collector.inbox"),
+    "collector/inbox_beside.py": ("collector.inbox", "collector.durable"),
     "collector/mqtt.py": ("collector.mqtt_attempt",),
     "collector/mqtt_attempt.py": (),
     "drivers/": ("drivers",),

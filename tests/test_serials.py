@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.serials import plain_serial, same_serial
@@ -29,6 +29,7 @@ def test_blanks_case_and_the_zeros_before_digits_do_not_count(one: str, other: s
     assert same_serial(other, one) is same
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_what_counts_of_a_serial_number_is_the_same_when_it_is_taken_again(one: str, other: str) -> None:
     assert plain_serial(plain_serial(one)) == plain_serial(one)

@@ -52,7 +52,7 @@ def import_points(
     """
     report = ImportReport(warnings=_ambiguous_orders(rows))
     with writing(engine) as connection:
-        _ = alone, Alone
+        alone(connection, Alone.REGISTRY)
         known = _Known(Registry(engine))
         faults = Faults(name)
         for row in rows:

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -24,7 +25,7 @@ from collector.central.registry import Meter, Registry
 from collector.central.store.series import SeriesStore, StoreAway, WriteResult
 from collector.clock import Clock
 from collector.messages import open_envelope
-from collector.spool import Inbox, SpoolFull, SpoolUnusable, Stored
+from collector.spool import SpoolFull, SpoolUnusable, Stored
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,17 @@ class Counts:
     evicted: int = 0
 
 
+class Source(Protocol):
+    """What a worker drains: the centre's spool, or a part of it that is to go the same way once more."""
+
+    def unsettled(self, kind: Literal["readings"], limit: int, /) -> list[Stored]: ...
+    def settle(self, ids: Sequence[int], now: int, /) -> None: ...
+
+
 class Worker:
     """One at a time on a spool."""
 
-    def __init__(self, inbox: Inbox, registry: Registry, store: SeriesStore, clock: Clock) -> None:
+    def __init__(self, inbox: Source, registry: Registry, store: SeriesStore, clock: Clock) -> None:
         self.counts = Counts()
         self.trouble = ""  # which sink is away and why, in words; empty when all is well
         self._inbox = inbox

@@ -66,7 +66,7 @@ def close(
         else:
             for utility in chosen:
                 check_due(books, period, utility, now)
-            closed = [close_month(books, period, utility, now) for utility in chosen]
+            closed = [_close(books, period, utility, now) for utility in chosen]
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
     if status:
         console.print(_counts_table(closed, now))
@@ -96,6 +96,16 @@ def _chosen(books: Books, period: str, name: str | None) -> list[Utility]:
     if not chosen:
         raise UsageFault("the registry has no points yet; bring them in with `meterline registry import`")
     return chosen
+
+
+def _close(books: Books, period: str, utility: Utility, now: int) -> Closed:
+    try:
+        return close_month(books, period, utility, now)
+    except OSError as error:
+        text = f"{error.filename or books.out} cannot be written: {error.strerror}"
+        raise UsageFault(
+            f"{text}; close again when it can: what the ledger has by then is written from there"
+        ) from error
 
 
 # ----------------------------------------------------------------------------- what is printed

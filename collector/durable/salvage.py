@@ -41,7 +41,9 @@ class Pages:
         log = path.with_name(path.name + "-wal")
         self._file = os.open(path, os.O_RDONLY) if path.exists() else None
         self._log = os.open(log, os.O_RDONLY) if log.exists() else None
-        self._frames = dict(_frames(self._log)) if self._log is not None else {}
+        self._frames: dict[int, list[int]] = {}  # page -> where its copies stand in the log, oldest first
+        for number, offset in _frames(self._log) if self._log is not None else ():
+            self._frames.setdefault(number, []).append(offset)
         size = os.fstat(self._file).st_size if self._file is not None else 0
         self._stored = range(1, size // PAGE + 1)
         self._free = self._free_pages()
@@ -58,8 +60,9 @@ class Pages:
                 yield from self._rows_of(self._now(number), number, live=True)
         for number in self._free:
             yield from self._rows_of(self._now(number), number, live=False)
-        for number in self._frames:  # the page below a page of the log: needed when the log's last change is half there
-            yield from self._rows_of(self._before(number), number, live=False)
+        for number, offsets in self._frames.items():  # needed where the newest copy is bad, or its change half there
+            for page in (self._before(number), *(_read(self._log, offset) for offset in offsets[:-1])):
+                yield from self._rows_of(page, number, live=False)
 
     def index_entries(self) -> Iterator[Row]:
         """Every entry in an index' leaf of the present contents: its columns, then the row's number."""
@@ -75,8 +78,8 @@ class Pages:
         return sorted({*self._stored, *self._frames})
 
     def _now(self, number: int) -> bytes:
-        offset = self._frames.get(number)
-        return self._before(number) if offset is None else _read(self._log, offset)
+        offsets = self._frames.get(number)
+        return _read(self._log, offsets[-1]) if offsets else self._before(number)
 
     def _before(self, number: int) -> bytes:
         return _read(self._file, (number - 1) * PAGE)
@@ -145,15 +148,22 @@ def log_fault(log: Path) -> str | None:
     return None
 
 
-def _frames(log: int) -> Iterator[tuple[int, int]]:
-    """(page number, offset of the page in the log), oldest first; of the log's present run, where that can be told."""
-    header = _read(log, 0, LOG_HEADER)
-    salts = header[16:24] if int.from_bytes(header[:4], "big") in LOG_MAGIC else None
+def _frames(log: int) -> list[tuple[int, int]]:
+    """(page number, offset of the page in the log) of the log's present run, oldest first.
+
+    Behind it stand frames of earlier runs, with other salts. A frame inside it counts whatever its header says.
+    """
+    header = _read(log, 0, LOG_HEADER + FRAME)
+    salts = (
+        header[16:24] if int.from_bytes(header[:4], "big") in LOG_MAGIC else header[LOG_HEADER + 8 : LOG_HEADER + 16]
+    )
+    found, end = [], 0
     for offset in range(LOG_HEADER, os.fstat(log).st_size - FRAME + 1, FRAME):
         frame = _read(log, offset, 24)
-        number = int.from_bytes(frame[:4], "big")
-        if number and (salts is None or frame[8:16] == salts):
-            yield number, offset + 24
+        found.append((int.from_bytes(frame[:4], "big"), offset + 24))
+        if frame[8:16] == salts:
+            end = len(found)
+    return [(number, offset) for number, offset in found[:end] if number]
 
 
 def _read(handle: int | None, offset: int, size: int = PAGE) -> bytes:

@@ -55,7 +55,10 @@ class Trouble:
 
 
 class Serving:
-    """What is needed to ask a meter of one line. `probes`: askings of silent meters; `unasked`: see `Pending`."""
+    """What is needed to ask the meters of one line, one at a time, in the line's thread.
+
+    `probes`: askings of silent meters so far. `unasked`: interval readings that fell due while the spool had no room.
+    """
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class Serving:
         synced: Callable[[], bool],
     ) -> None:
         self.probes = 0
-        self.unasked = 0  # interval readings that fell due while the spool had no room for them
+        self.unasked = 0
         self._line = line
         self._zone = zone
         self._clock = clock
@@ -188,13 +191,14 @@ class Serving:
             return
         if meter.silence is not None:
             self._budget.spend(self._clock.monotonic() - start, now)
-        if why.kind == "no-answer" or meter.damages >= DAMAGED_MOST:
-            meter.silence = fell_silent(meter.silence, now, task.until)
-        elif why.kind in ALIVE:
+        if why.kind in ALIVE:
             meter.silence = None
+        elif why.kind == "no-answer" or meter.silence is not None or meter.damages >= DAMAGED_MOST:
+            meter.silence = fell_silent(meter.silence, now, task.until)
 
     def _tell_tick(self, meter: LineMeter, task: Task, why: Trouble, now: int, purpose: Purpose | None = None) -> None:
         """A reading fell due and was not asked for, or by a probe only: tell why. What else is owed stays owed."""
+        meter.answering = False
         if not task.tick:
             return
         if purpose is None:

@@ -32,7 +32,7 @@ from tests.central.databases import open_database
 GENERIC = utility.load("generic")
 Kwh = Mapping[str, str]
 
-__all__ = ["GENERIC", "Centre", "at", "own_utility", "point", "wh"]
+__all__ = ["FIRST", "GENERIC", "SECOND", "Centre", "at", "own_utility", "point", "two_flats", "wh"]
 
 
 def at(text: str, zone: str = ZONE) -> int:
@@ -50,6 +50,9 @@ def own_utility(**keys: str) -> Utility:
     """A utility profile of these keys, in YAML, over those of a plain one."""
     lines = {"schema": "1", "id": "generic", "title": "Own", "labels": "{1.8.0: total, 1.8.1: T1, 1.8.2: T2}", **keys}
     return utility.parse("\n".join(f"{key}: {value}" for key, value in lines.items()).encode(), "own.yaml")
+
+
+FIRST, SECOND = {"1.8.1": "100.9", "1.8.2": "10.5"}, {"1.8.1": "150.1", "1.8.2": "22.4"}
 
 
 class Centre:
@@ -138,3 +141,11 @@ class Centre:
     def files(self) -> dict[str, bytes]:
         """Every emitted file."""
         return {str(path.relative_to(self.out)): path.read_bytes() for path in self.out.rglob("*") if path.is_file()}
+
+
+def two_flats(folder: Path) -> Centre:
+    """Two flats with two tariffs; the first was read at the ends of September and October, the second never."""
+    centre = Centre(folder, point(1), point(2))
+    centre.month_of("m1", "2026-09", FIRST)
+    centre.month_of("m1", "2026-10", SECOND)
+    return centre

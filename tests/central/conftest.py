@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from collector.central.store.embedded import EmbeddedStore
 from tests.central.building import Meterline
 from tests.central.databases import KINDS, VARIABLE, drop_all, make_template, open_database
+from tests.influxdb import Influxd
 from tests.postgres import Cluster
 
 
@@ -32,6 +33,13 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(VARIABLE, cluster.local_url("{}"))
     yield "postgresql"
     drop_all(cluster)
+
+
+@pytest.fixture(scope="session")
+def influxd() -> Iterator[Influxd]:
+    """An InfluxDB server for all tests of this process. Skips where there is none."""
+    with Influxd() as server:
+        yield server
 
 
 @pytest.fixture

@@ -26,6 +26,17 @@ NOVEMBER_BEGINS = {"2026-10-31 23:45:00": "250.00", "2026-11-01 00:00:02": "250.
 QUIET = OCTOBER_BEGINS | NOVEMBER_BEGINS
 
 
+def november(**moments: str) -> dict[str, str]:
+    """Readings round the end of October: `_31_2345=...` is 31 October 23:45, `_01_000002` is 1 November 00:00:02."""
+    days = {"31": "2026-10-31", "01": "2026-11-01"}
+    found = {}
+    for moment, kwh in moments.items():
+        _, day, time = moment.split("_")
+        time = time.ljust(6, "0")
+        found[f"{days[day]} {time[:2]}:{time[2:4]}:{time[4:]}"] = kwh
+    return OCTOBER_BEGINS | found
+
+
 def meter(
     name: str = "m1",
     hung: str | None = None,

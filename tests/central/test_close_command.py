@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from collector.clock import SystemClock
-from tests.central.books import Centre, at, point
+from tests.central.books import FIRST, SECOND, Centre, at, point
 from tests.central.building import Meterline, central_yaml
 
 pytestmark = pytest.mark.usefixtures("database")
-FIRST, SECOND = {"1.8.1": "100.9", "1.8.2": "10.5"}, {"1.8.1": "150.1", "1.8.2": "22.4"}
 
 
 @pytest.fixture
@@ -110,6 +109,17 @@ def test_files_go_where_out_says(centre: Centre, config: Path, meterline: Meterl
     assert meterline("close", "2026-10", "--config", config, "--out", tmp_path / "usb").status == 0
     assert (tmp_path / "usb" / "2026-10" / "generic" / "r1" / "billing.csv").is_file()
     assert not centre.out.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_nothing_is_in_the_ledger(
+    centre: Centre, config: Path, meterline: Meterline, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    answer = meterline("close", "2026-10", "--config", config, "--out", tmp_path / "file" / "out")
+    assert answer.status == 2
+    assert "file/out" in answer.err
+    assert "cannot be written: Not a directory; close again when it can" in answer.err
+    assert centre.ledger() == []
 
 
 def test_a_month_that_the_next_one_starts_from_is_to_be_followed_by_it(

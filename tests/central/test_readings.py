@@ -211,12 +211,3 @@ def test_an_import_is_logged_under_the_users_name(
     meterline("registry", "import", tmp_path / "points.csv", "--config", config)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT who FROM registry_log").scalar() == "root (olga by sudo)"
-
-
-def test_what_is_not_built_yet_says_so(meterline: Meterline, config: Path, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("t")
-    with config.open("a") as file:
-        file.write("store: {influxdb: {url: 'http://127.0.0.1:8086', org: o, bucket: b, token_file: token}}\n")
-    answer = meterline("readings", "--config", config)
-    assert answer.status == 2
-    assert "not built yet" in answer.err

@@ -1,7 +1,8 @@
-"""The contract of a store of time series, kept by each store alike: another store joins by another factory."""
+"""The contract of a store of time series, kept by each store alike: in a file, and in a real InfluxDB."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
@@ -9,29 +10,49 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import KINDS, Around, Conflict, Last, Row, Sample, SeriesStore, StoreAway
+from tests.influxdb import Bucket, Influxd
 
 T0 = 1_793_480_400_000  # 2026-11-01 00:00 in Moscow
 MINUTE = 60_000
 Open = Callable[[], SeriesStore]
 
 
-@pytest.fixture(params=["embedded"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Opens the same store again and again."""
+@pytest.fixture(params=["embedded", "influxdb"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Open]]:
+    """Makes new stores, each of which can be opened again and again."""
+    server: Influxd | None = request.getfixturevalue("influxd") if request.param == "influxdb" else None
     opened: list[SeriesStore] = []
+    buckets: list[Bucket] = []
+    numbers = itertools.count()
 
-    def open_store() -> SeriesStore:
-        opened.append(EmbeddedStore(tmp_path / "series.db"))
-        return opened[-1]
+    def new() -> Open:
+        path = tmp_path / f"series-{next(numbers)}.db"
+        buckets.extend([] if server is None else [server.bucket()])
+        bucket = buckets[-1] if buckets else None
 
-    yield open_store
+        def open_store() -> SeriesStore:
+            opened.append(EmbeddedStore(path) if not (server and bucket) else server.store(tmp_path, bucket))
+            return opened[-1]
+
+        return open_store
+
+    yield new
     for store in opened:
         store.close()
+    for bucket in buckets:
+        assert server is not None
+        server.drop(bucket)
+
+
+@pytest.fixture
+def reopen(fresh: Callable[[], Open]) -> Open:
+    """Opens the same store again and again."""
+    return fresh()
 
 
 @pytest.fixture
@@ -85,8 +106,37 @@ def test_writing_the_same_samples_twice_changes_nothing(store: SeriesStore) -> N
 
 def test_a_live_value_written_later_for_the_same_instant_wins(store: SeriesStore) -> None:
     store.write([live(T0, {"1.8.0": 5, "1.8.1": 3})])
-    store.write([live(T0, {"1.8.0": 6}, gateway="another")])
+    store.write([live(T0, {"1.8.0": 6})])
     assert [(row.register, row.value) for row in all_rows(store)] == [("1.8.0", 6), ("1.8.1", 3)]
+
+
+def test_a_meter_that_comes_through_another_gateway_is_one_meter(store: SeriesStore) -> None:
+    for gateway, offsets in (("g1", (0, 1, 2)), ("g2", (2, 3)), ("g1", (4,))):
+        store.write([live(T0 + n, {"1.8.0": n}, gateway=gateway) for n in offsets])
+    assert [row.value for row in all_rows(store)] == [0, 1, 2, 3, 4]
+    (around,) = store.around({"m1": ["1.8.0"]}, T0 + 2, MINUTE)["m1"].values()
+    assert ([value for _, value in around.before], [value for _, value in around.after]) == ([1, 0], [2, 3])
+    assert store.around({"m1": ["1.8.0"]}, T0 + 2, 3000 * MINUTE)["m1"]["1.8.0"] == around
+    assert store.last(None) == {"m1": Last(T0 + 4, {"1.8.0": 4})}
+    store.write([live(T0 + 4, {"1.8.1": 7}, gateway="g2")])
+    assert store.last(["m1"]) == {"m1": Last(T0 + 4, {"1.8.0": 4, "1.8.1": 7})}
+
+
+def test_where_two_gateways_differ_one_value_counts_for_every_question(store: SeriesStore) -> None:
+    """The registry allows no such thing; nothing may hang on luck all the same."""
+    store.write([live(T0, {"1.8.0": 5}, gateway="g1"), live(T0, {"1.8.0": 6}, gateway="g2")])
+    (row,) = all_rows(store)
+    assert row.value in (5, 6)
+    near, far = (store.around({"m1": ["1.8.0"]}, T0, width)["m1"]["1.8.0"] for width in (MINUTE, 3000 * MINUTE))
+    assert near == far == Around((), ((T0, row.value),))
+    assert store.last(None)["m1"].values == {"1.8.0": row.value}
+
+
+def test_a_frozen_value_through_another_gateway_does_not_replace_the_first(store: SeriesStore) -> None:
+    store.write([Sample("frozen", "m1", "g1", T0, {"1.8.0": 100})])
+    result = store.write([Sample("frozen", "m1", "g2", T0, {"1.8.0": 101, "1.8.1": 7})])
+    assert result.conflicts == [Conflict(0, "1.8.0", 100, 101)]
+    assert store.frozen(["m1"], T0) == {"m1": {"1.8.0": 100, "1.8.1": 7}}
 
 
 def test_the_later_of_two_samples_in_one_write_wins(store: SeriesStore) -> None:
@@ -215,10 +265,9 @@ def test_a_reader_beside_the_writer_sees_what_is_committed(reopen: Open) -> None
 _codes = st.sampled_from(["1.8.0", "1.8.1", "2.8.0"])
 _samples = st.lists(
     st.builds(
-        Sample,
+        lambda kind, meter, time, values: Sample(kind, meter, f"gateway-of-{meter}", time, values),
         st.sampled_from(["live", "frozen"]),
         st.sampled_from(["m1", "m2"]),
-        st.sampled_from(["g1", "g2"]),
         st.integers(T0, T0 + 3),
         st.dictionaries(_codes, st.integers(0, 1 << 53), min_size=1),
     ),
@@ -227,11 +276,11 @@ _samples = st.lists(
 
 
 @given(_samples, st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_store_is_a_dictionary_by_kind_meter_register_and_time(
-    tmp_path_factory: pytest.TempPathFactory, samples: list[Sample], cut: int
+    fresh: Callable[[], Open], samples: list[Sample], cut: int
 ) -> None:
-    store = EmbeddedStore(tmp_path_factory.mktemp("store") / "series.db")
+    store = fresh()()
     expected: dict[tuple[str, str, int, str], float] = {}
     conflicts = 0
     for sample in samples:

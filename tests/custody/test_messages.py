@@ -433,6 +433,18 @@ def test_a_receipt_or_status_that_is_none_is_a_fault(decode: Any, payload: bytes
         decode(payload)
 
 
+def test_a_receipt_or_status_that_two_readers_understand_differently_is_a_fault() -> None:
+    head = '{"gateway":"gw-1","spool":"b7e3c1d09a44","sequence":1,"sha256":"' + "0" * 64 + '"'
+    assert decode_receipt((head + ',"stored":false}').encode()).stored is False
+    with pytest.raises(MessageFault, match="stands twice"):
+        decode_receipt((head + ',"stored":false,"stored":true}').encode())
+    line = '{"meters":1,"answering":1,"silent_share":0}'
+    status = '{"gateway":"gw-1","online":true,"at":1,"version":"1","lines":{"a":' + line + "}}"
+    assert decode_status(status.encode()).online
+    with pytest.raises(MessageFault, match="not finite"):
+        decode_status(status.replace('"silent_share":0', '"silent_share":NaN').encode())
+
+
 # ----------------------------------------------------------------------------- cutting a pass
 
 
@@ -453,25 +465,22 @@ def test_a_pass_is_cut_by_class_and_nothing_is_lost(some: list[Snapshot]) -> Non
     assert len(groups) == len({found.batch_class for found in some})
 
 
-def test_a_long_pass_is_cut_below_256_kib_with_the_longest_names_there_can_be() -> None:
-    long = "x" * 63
-    some = [keep(meter=f"{n:063d}", profile=f"{n % 700:063d}", raw={"1.8.0": "ab" * 200}, asked=n) for n in range(2000)]
+@pytest.mark.parametrize(("profiles", "raw"), [(700, "ab" * 200), (1, "")], ids=["many profiles", "one profile"])
+def test_a_long_pass_is_cut_below_256_kib_with_the_longest_names_there_can_be(profiles: int, raw: str) -> None:
+    some = [
+        keep(meter=f"{n:063d}", profile=f"{n % profiles:063d}", raw={"1.8.0": raw}, asked=n)
+        for n in range(1200 if raw else 6000)
+    ]
     groups = split(some)
     assert [found for group in groups for found in group.snapshots] == some
     sizes = []
     for group in groups:
-        profiles = {found.profile: "sha256:" + "f" * 64 for found in group.snapshots}
-        head = {"gateway": long, "spool": "f" * 12, "sequence": 1 << 53, "zone": "Z" * 64, "synced": False}
-        whole = Batch.model_validate(
-            head
-            | {
-                "class": group.class_,
-                "profiles": profiles,
-                "snapshots": [found.model_dump() for found in group.snapshots],
-            }
-        )
+        digests = {found.profile: "sha256:" + "f" * 64 for found in group.snapshots}
+        head = {"gateway": "x" * 63, "spool": "f" * 12, "sequence": 1 << 53, "zone": "Z" * 64, "synced": False}
+        whole = Batch.model_validate(head | {"class": group.class_, "profiles": digests, "snapshots": group.snapshots})
         sizes.append(len(encode(whole)))
         open_envelope(encode(whole))
+    assert len(sizes) > 2
     assert max(sizes) <= MAX_PAYLOAD
     assert min(sizes[:-1]) > 0.9 * MAX_PAYLOAD  # and not in crumbs
 

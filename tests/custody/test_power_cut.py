@@ -113,6 +113,31 @@ def test_a_power_cut_after_any_sync_loses_no_committed_batch(disk: Disk, tmp_pat
     assert any(row["kind"] == 2 for row in rows(disk.directory / "spool.db"))  # the workload did evict
 
 
+def test_a_second_power_cut_behind_the_first_loses_nothing_either(tmp_path: Path) -> None:
+    """What a torn commit left in the log lies behind the commits of the next life; it must not be taken for damage."""
+    chance = random.Random(11)
+    for number in range(40):
+        place = tmp_path / str(number)
+        place.mkdir()
+        notes: list[tuple[str, Entry]] = []
+        outbox(place / "spool.db").close()
+        for life in range(3):
+            disk = Disk(place, f"life-{number}-{life}")
+            disk.begin()
+            box = outbox(place / "spool.db", connect=disk.connection)
+            for _ in range(chance.randint(1, 4)):
+                disk.note(("promised", append(box, "keep", size=chance.choice([50, 3000, 9000]))))
+            cut = chance.choice(around_syncs(disk))
+            place = place.with_name(f"{number}-{life}")
+            place.mkdir()
+            disk.image(disk.events[:cut], place, chance, 0.8)
+            notes += [event.note for event in disk.events[:cut] if event.kind == "note"]
+        box = outbox(place / "spool.db")
+        assert box.damage is None
+        nothing_is_lost(box, place / "spool.db", notes, restarts=3)
+        box.close()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kept", KEPT.values(), ids=KEPT)

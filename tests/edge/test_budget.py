@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.edge.budget import PAUSE_FIRST, PAUSE_MOST, SAVED, Silence, SilentBudget, fell_silent
@@ -13,6 +13,7 @@ from collector.edge.budget import PAUSE_FIRST, PAUSE_MOST, SAVED, Silence, Silen
 START = 1_793_480_400_000
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([0.001, 0.05, 0.2]),
     st.lists(st.tuples(st.integers(0, 200_000), st.integers(1, 5000)), min_size=1, max_size=200),
@@ -38,6 +39,7 @@ def test_what_is_saved_up_in_a_long_calm_is_bounded() -> None:
     assert probes == SAVED * 0.05 / 1000 + 1
 
 
+@settings(deadline=None)
 @given(st.sampled_from([0.001, 0.03, 0.05, 1.0]), st.floats(0.001, 500), st.integers(0, 10**7))
 def test_the_budget_is_open_at_the_instant_it_names_and_not_long_before(share: float, cost: float, later: int) -> None:
     budget = SilentBudget(share, START)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.edge.frozen import AFTER, BEFORE, ended_month, month_label
@@ -156,6 +156,7 @@ meter_times: st.SearchStrategy[MeterTime] = st.sampled_from(["local", "standard"
 moments = st.datetimes(day("2005-01-01"), day("2040-01-01")).map(lambda moment: moment.replace(microsecond=0))
 
 
+@settings(deadline=None)
 @given(st.one_of(moments, st.builds(lambda m: m.replace(day=1, hour=0, minute=0), moments)), zones, meter_times)
 def test_a_label_is_given_exactly_when_the_closing_was_in_the_first_minute_of_a_local_month(
     stamp: datetime, zone_name: str, meter_time: MeterTime
@@ -168,6 +169,7 @@ def test_a_label_is_given_exactly_when_the_closing_was_in_the_first_minute_of_a_
     assert label == (month if edge <= closing < edge + 60_000 else None)
 
 
+@settings(deadline=None)
 @given(moments, st.integers(-4000, 4000), st.integers(1, 24), zones)
 def test_a_counter_never_names_a_month_that_had_not_ended_by_the_meters_clock(
     now: datetime, drift: int, back: int, zone_name: str

@@ -10,20 +10,16 @@ import pytest
 from collector.edge.asking import MeterSetup
 from collector.localtime import from_millis, zone
 from collector.messages import encode
-from collector.model import Batch, Snapshot
+from collector.model import Batch
 from drivers.dialogue import character_seconds, silence
 from drivers.modbus import plan
 from drivers.profile import load
-from tests.edge.virtual import MINUTE, TURNAROUND, Building, meter, meters
+from tests.edge.virtual import MINUTE, TURNAROUND, Building, meter, meters, of
 
 
 def clock_text(instant: int) -> str:
     """Moscow's wall clock."""
     return from_millis(instant).astimezone(zone("Europe/Moscow")).strftime("%dT%H:%M:%S")
-
-
-def of(snapshots: list[Snapshot], name: str) -> list[Snapshot]:
-    return [snapshot for snapshot in snapshots if snapshot.meter == name]
 
 
 # ----------------------------------------------------------------------------- what is asked when

@@ -8,19 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.edge.budget import PAUSE_MOST
-from collector.model import Snapshot
-from tests.edge.virtual import DAY, HOUR, MINUTE, Building, meter, meters
+from tests.edge.virtual import DAY, HOUR, MINUTE, Building, kinds, meter, meters, of
 
 PROBE = 1.02  # seconds: half a second of waiting, as much for a late answer, the request
 FIRST_SILENCE = 3.0  # seconds: two askings of half a second, and the time that late answers are waited for
-
-
-def of(snapshots: list[Snapshot], name: str) -> list[Snapshot]:
-    return [snapshot for snapshot in snapshots if snapshot.meter == name]
-
-
-def kinds(snapshots: list[Snapshot]) -> list[str]:
-    return [snapshot.failure.kind if snapshot.failure else "ok" for snapshot in snapshots]
 
 
 def test_a_meter_that_falls_silent_is_a_failure_and_its_neighbours_are_read() -> None:
@@ -225,6 +216,19 @@ def test_a_meter_that_never_gives_a_sound_frame_is_budgeted_like_a_silent_one() 
     assert set(kinds(found)) == {"damaged", "skipped"}
     building.bus.meters[1].spoil = bytes
     assert kinds(of(building.until("2026-11-03T11:20:00"), "m-002"))[-1] == "ok"
+
+
+def test_a_silent_meter_that_answers_with_noise_stays_a_silent_one() -> None:
+    building = Building([meter(1), meter(2, mute=True)])
+    building.until("2026-11-03T10:16:00")
+    noisy = building.bus.meters[1]
+    noisy.mute, noisy.spoil = False, lambda frame: bytes(len(frame))
+    found = building.until("2026-11-03T10:31:00")
+    assert kinds(of(found, "m-002")) == ["damaged"]
+    silence = building.line._meters[1].silence
+    assert silence is not None
+    assert silence.times == 2
+    assert silence.next > building.at("2026-11-03T10:30:00")
 
 
 def test_silence_costs_a_round_its_time_outs_once() -> None:

@@ -257,3 +257,13 @@ def meter(number: int, profile: str = "abb-b23", **more: Any) -> tuple[MeterSetu
 def meters(count: int, profile: str = "abb-b23") -> list[tuple[MeterSetup, SimulatedMeter]]:
     """Healthy meters 1 to `count`."""
     return [meter(number, profile) for number in range(1, count + 1)]
+
+
+def of(snapshots: Sequence[Snapshot], name: str) -> list[Snapshot]:
+    """Those of one meter."""
+    return [snapshot for snapshot in snapshots if snapshot.meter == name]
+
+
+def kinds(snapshots: Sequence[Snapshot]) -> list[str]:
+    """What each came to: "ok", or its failure's kind."""
+    return [snapshot.failure.kind if snapshot.failure else "ok" for snapshot in snapshots]

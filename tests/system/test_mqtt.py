@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client
 import pytest
 
 from collector import mqtt, mqtt_attempt
 from collector.mqtt import Connection, Message, Settings
-from tests.broker import Certificates, Mosquitto, Relay, eventually, free_port, only_mqtt_311
+from tests.broker import PATIENCE, Certificates, Mosquitto, Relay, eventually, free_port, only_mqtt_311
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])
 
@@ -172,6 +174,23 @@ def test_a_wrong_password_is_said_and_tried_again(tmp_path: Path, version: Any) 
             a.until_connected()
 
 
+def test_a_message_is_acknowledged_once_however_often_it_is_said() -> None:
+    calls: list[str] = []
+    message = Message("t", b"", False, lambda: calls.append("acknowledged"))
+    message.acknowledge()
+    message.acknowledge()
+    assert calls == ["acknowledged"]
+
+
+def test_a_stop_lets_what_is_under_way_arrive(broker: Mosquitto) -> None:
+    with peer(Settings(broker.url), subscriptions=["t"]) as b, peer(Settings(broker.url)) as a:
+        b.until_connected()
+        a.until_connected()
+        assert all(a.connection.publish("t", b"%d" % number) for number in range(300))
+        a.connection.stop(flush=PATIENCE)
+        eventually(lambda: len(b.messages) == 300)
+
+
 def test_the_password_is_in_no_repr() -> None:
     assert "secret" not in repr(Settings("mqtt://x", username="u", password="secret"))
 
@@ -211,12 +230,93 @@ def test_a_version_that_is_demanded_is_not_changed(broker: Mosquitto) -> None:
         assert "it does not speak this version of MQTT" in a.words
 
 
-def test_a_server_that_never_answers_is_left_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_refuses_311_is_not_asked_for_older_versions() -> None:
+    seen: list[bytes] = []
+
+    def refuse(packet: bytes) -> bytes:
+        seen.append(packet)
+        return bytes([0x20, 2, 0, 1])
+
+    with Relay(0, first=refuse) as relay, peer(Settings(f"mqtt://127.0.0.1:{relay.port}", "3.1.1")) as a:
+        eventually(lambda: len(seen) >= 3)
+        assert "does not speak MQTT 3.1.1" in a.words
+    assert {packet[packet.index(b"MQTT") + 4] for packet in seen} == {4}
+
+
+def test_a_subscription_that_is_refused_is_no_connection_and_is_said() -> None:
+    answer = bytes([0x20, 3, 0, 0, 0]) + bytes([0x90, 4, 0, 1, 0, 0x87])  # CONNACK, SUBACK "not authorized" (MQTT 5)
+    relay = Relay(0, first=lambda _: answer)
+    with relay, peer(Settings(f"mqtt://127.0.0.1:{relay.port}", "5"), subscriptions=["a/receipt"]) as a:
+        eventually(lambda: "refuses the subscription to a/receipt (Not authorized)" in a.words)
+        assert not any(connected for connected, _ in a.states)
+
+
+@contextmanager
+def scripted(answer: bytes) -> Iterator[tuple[Peer, list[bytes]]]:
+    """A broker that sends `answer` and then only listens; what it heard."""
+    heard: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = server.accept()
+        heard.append(client.recv(65536))
+        client.sendall(answer)
+        while data := client.recv(65536):
+            heard.append(data)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with server, peer(Settings(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "5")) as a:
+        a.until_connected()
+        yield a, heard
+
+
+def test_no_more_is_under_way_than_the_broker_allows() -> None:
+    with scripted(bytes([0x20, 6, 0, 0, 3, 0x21, 0, 2])) as (a, _):  # CONNACK, Receive Maximum 2 (MQTT 5, 3.2.2.3.3)
+        assert [a.connection.publish("t", b"x") for _ in range(3)] == [True, True, False]
+
+
+def test_what_is_too_large_for_the_broker_is_said_and_does_not_hold_up_the_rest(caplog: Any) -> None:
+    limit = bytes([0x20, 8, 0, 0, 5, 0x27, 0, 0, 1, 0])  # CONNACK, Maximum Packet Size 256 (MQTT 5, 3.2.2.3.6)
+    with scripted(limit) as (a, heard):
+        assert a.connection.publish("t", b"L" * 300)
+        assert a.connection.publish("t", b"small")
+        eventually(lambda: b"small" in b"".join(heard))
+        assert b"LLL" not in b"".join(heard)
+    assert "the broker takes at most 256: raise its limit" in caplog.text
+
+
+def test_only_the_connection_s_own_thread_writes_to_the_socket(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads that write at once would mix their packets."""
+    writers: set[int] = set()
+    send = paho.mqtt.client.Client._sock_send
+
+    def note(client: Any, data: bytes) -> int:
+        writers.add(threading.get_ident())
+        return send(client, data)
+
+    monkeypatch.setattr(paho.mqtt.client.Client, "_sock_send", note)
+    with peer(Settings(broker.url)) as a:
+        a.until_connected()
+        assert all(a.connection.publish("t", b"x" * 1000) for _ in range(50))
+        eventually(lambda: a.connection.waiting == 0)
+        assert writers == {a.connection._thread.ident}
+
+
+def test_a_server_that_never_answers_is_left_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr(mqtt_attempt, "ANSWER", 0.2)
+    gc.disable()  # what is only collected some day is not closed
+    request.addfinalizer(gc.enable)
     silent = socket.create_server(("127.0.0.1", 0))
     with silent, peer(Settings(f"mqtt://127.0.0.1:{silent.getsockname()[1]}")) as a:
         for _ in range(4):
-            silent.accept()
+            left, _ = silent.accept()
+            left.settimeout(PATIENCE)
+            while left.recv(1000):  # until it closes
+                pass
         eventually(lambda: "takes connections and does not answer" in a.words)
 
 
@@ -305,6 +405,18 @@ def test_a_fault_in_a_handler_does_not_end_the_connection(broker: Mosquitto) -> 
         a.until_connected()
         a.connection.publish("t", b"one")
         eventually(lambda: b.payloads == [b"one", b"one"], "it was not acknowledged, so it comes again")
+
+
+@VERSIONS
+def test_a_burst_larger_than_what_may_be_in_flight_is_taken_and_arrives(broker: Mosquitto, version: Any) -> None:
+    """The receipts of a grouped commit."""
+    settings = Settings(broker.url, protocol=version)
+    with peer(settings, subscriptions=["t"]) as b, peer(settings) as a:
+        b.until_connected()
+        a.until_connected()
+        assert all(a.connection.publish("t", b"%d" % number) for number in range(500))
+        eventually(lambda: len(b.messages) == 500)
+        assert b.payloads == [b"%d" % number for number in range(500)]
 
 
 @VERSIONS

@@ -19,6 +19,7 @@ from pathlib import Path
 from collector.central.store.series import (
     KINDS,
     Around,
+    Check,
     Conflict,
     Kind,
     Last,
@@ -134,6 +135,15 @@ class EmbeddedStore:
                     time, data = next(self._live_rows(meter, day * _DAY, (day + 1) * _DAY, back=True))
                     found[name] = Last(time, json.loads(data))
         return found
+
+    @property
+    def keeps(self) -> None:
+        return None
+
+    def check(self) -> Iterator[Check]:
+        with self._sqlite_says():
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        yield Check("file", found == "ok", f"{self._path}: {found}")
 
     def close(self) -> None:
         self._db.close()

@@ -22,12 +22,13 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from influxdb_client import Dialect, InfluxDBClient
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.domain.dialect import Dialect
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError, TimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from collector.central.store.series import StoreAway
-from collector.config import Influx
+from collector.config_central import Influx
 
 # A header asks for longer only by mistake; a server that is well again is found after this at the latest.
 LONGEST_PAUSE = 900.0  # seconds
@@ -73,21 +74,23 @@ class InfluxServer:
         After a 422 all lines are stored that it does not mean, after a 400 or a 413 none.
         """
         parameters = [("org", self.config.org), ("bucket", self.config.bucket), ("precision", "ms")]
-        _, status = self._call("POST", "/api/v2/write", parameters, {"Content-Type": "text/plain; charset=utf-8"}, lines)
-        if status != NO_CONTENT:  # nothing else means "stored", whoever it is that answers so kindly
-            raise self._away(f"{status} instead of {NO_CONTENT} for what we wrote; is it InfluxDB 2 that listens there?")
+        _, status = self._call("POST", "/api/v2/write", parameters, {"Content-Type": "text/plain"}, lines)
+        if status != NO_CONTENT:  # whoever answers so kindly, nothing else means "stored"
+            raise self._away(
+                f"{status} for what we wrote instead of {NO_CONTENT}; is it InfluxDB 2 that listens there?"
+            )
 
     def query(self, flux: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """These columns (two or more) of every row of the answer, as they come.
 
         Raises StoreAway, also in the middle, when the answer breaks off.
         """
-        pick: itemgetter[tuple[str, ...]] | None = None
+        pick: Callable[[list[str]], tuple[str, ...]] | None = None
         with self._answered(asks=True):
             rows: Iterator[list[str]] = self._connected().query_api().query_csv(flux, dialect=_HEADER_ONLY)
             for row in rows:
                 if row[1:2] == ["result"]:  # the header that stands before each table of another form
-                    pick = itemgetter(*(row.index(column) for column in columns))
+                    pick = _picker(row, columns)
                 elif pick is None or row[1:2] == ["error"]:  # how an answer goes on whose query failed on the way
                     raise self._away(f"it broke off its answer: {' '.join(chain(row, *rows))[:_SAID]}")
                 else:
@@ -168,7 +171,7 @@ class InfluxServer:
             raise self._away(str(fault)) if asks and isinstance(fault, Refused) else fault from error
         except (HTTPError, OSError) as error:
             raise self._away(self._no_answer(error)) from error
-        except (ValueError, csv.Error) as error:
+        except (ValueError, IndexError, csv.Error) as error:
             raise self._away(f"it answers with something else than InfluxDB does: {error}") from error
 
     def _meaning(self, error: ApiException) -> Exception:
@@ -199,10 +202,18 @@ class InfluxServer:
         return StoreAway(f"InfluxDB at {self.config.url}: {text}")
 
     def _no_answer(self, error: Exception) -> str:
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):  # which is one of these, too
             return f"no answer within {self.config.timeout / 1000:g} s"
         cause = error.__cause__ or error
         return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+
+
+def _picker(header: list[str], columns: Sequence[str]) -> Callable[[list[str]], tuple[str, ...]]:
+    """Takes these columns out of a row; what a table has not (another writer's, without our tags) is empty."""
+    width = len(header)
+    places = [header.index(column) if column in header else width for column in columns]
+    pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*places)
+    return pick if width not in places else lambda row: pick([*row, ""])
 
 
 def _said(error: ApiException) -> str:
@@ -217,7 +228,8 @@ def _said(error: ApiException) -> str:
 
 def _retry_after(error: ApiException) -> float | None:
     """Seconds that the server asks us to wait (RFC 9110, 10.2.3: a number of them, or a date), or None."""
-    text = str((error.headers or {}).get("Retry-After", "")).strip()
+    headers: Any = error.headers or {}
+    text = str(headers.get("Retry-After", "")).strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:

@@ -91,12 +91,24 @@ class WriteResult:
     conflicts: list[Conflict] = field(default_factory=list)
 
 
+class Check(NamedTuple):
+    """One thing that was looked at in a store: what, whether it is as it should be, and the particulars."""
+
+    name: str
+    good: bool
+    text: str
+
+
 class StoreAway(Unreachable):
     """The database did not answer or did not commit. Nothing is known; write the same again later."""
 
 
 class SeriesStore(Protocol):
     """A store of time series. Every method may raise `StoreAway`. One thread at a time uses a store."""
+
+    @property
+    def keeps(self) -> int | None:
+        """Milliseconds after which the database drops a value by itself; None for never, or not known yet."""
 
     def write(self, samples: Sequence[Sample]) -> WriteResult:
         """Store samples, durable on return."""
@@ -115,6 +127,9 @@ class SeriesStore(Protocol):
 
     def last(self, meters: Collection[str] | None) -> dict[str, Last]:
         """The newest live sample of each meter (None: of all meters that have one)."""
+
+    def check(self) -> Iterator[Check]:
+        """Look at the database itself, not at what it holds."""
 
     def close(self) -> None:
         """Let go of the database."""
