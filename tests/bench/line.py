@@ -43,17 +43,17 @@ def setup(number: int, profile: str) -> MeterSetup:
 def cycle(mute: frozenset[int], absent: frozenset[int]) -> float:
     """Seconds of one round of the living meters, asked round after round. `absent` ones are not on the line at all.
 
-    Counted over a window after the first minute, in which silent meters have been found out and are budgeted.
+    Counted over whole rounds in a window after the first minute, in which silent meters have been found out and are budgeted.
     """
     setups = [setup(n, PROFILES[n % len(PROFILES)]) for n in range(1, METERS + 1) if n not in absent]
     clock = SystemClock()
     meters = [
         VirtualMeter(s.profile, s.address, Household.of_seed(i, 4), s.serial_number) for i, s in enumerate(setups)
     ]
-    answers: list[float] = []
+    asked: list[int] = []
 
     def commit(snapshots: Sequence[Snapshot], _: bool) -> None:
-        answers.extend(time.monotonic() for snapshot in snapshots if snapshot.failure is None)
+        asked.extend(snapshot.asked for snapshot in snapshots if snapshot.failure is None)
 
     with Wire(meters, clock, baudrate=BAUDRATE, framing=FRAMING, turnaround=TURNAROUND) as wire:
         wire.mute.update(str(n) for n in mute)
@@ -62,10 +62,9 @@ def cycle(mute: frozenset[int], absent: frozenset[int]) -> float:
         time.sleep(SETTLE + WINDOW)
         line.stop()
     living = len(setups) - len(mute)
-    counted = [at for at in answers if at - answers[0] > SETTLE]
-    # Commits come in pieces; from the first counted commit to the last lie all answers but the first piece's.
-    first = sum(at == counted[0] for at in counted)
-    return (counted[-1] - counted[0]) / (len(counted) - first) * living
+    counted = [at for at in asked if at - asked[0] > 1000 * SETTLE]
+    whole = (len(counted) - 1) // living * living  # whole rounds: meters of other profiles take other times
+    return (counted[whole] - counted[0]) / 1000 / whole * living
 
 
 def figures() -> list[Figure]:
