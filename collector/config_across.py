@@ -83,6 +83,10 @@ class Across:
                     complain(("lines", index, "name"), text)
                 names.setdefault(name.casefold(), index)
                 found.setdefault(name, raw)
+            share = raw.get("silent_share")
+            if isinstance(share, str) and re.fullmatch(r"[0.]+", share):
+                text = "with no time for silent meters, one that misses an answer is not asked any more; 0.05 is usual"
+                self.faults.warn(self.main, ("lines", index, "silent_share"), text)
             if isinstance(port, str):
                 wire = port.lower() if "://" in port else os.path.realpath(port)
                 if wire in ports:
@@ -201,10 +205,10 @@ class Across:
         location = (*place.location, "serial_number")
         if known.serial == "none" and given is not None:
             text = (
-                f"{known.id} knows no register of the serial number, so that nobody could compare it; write null, "
-                "and put what the name plate says into points.csv"
+                f"{known.id} knows no register of the serial number, so that nobody can compare it; it is kept as a "
+                "remark, what the name plate says belongs into points.csv"
             )
-            self.faults.add(place.document, location, text)
+            self.faults.warn(place.document, location, text)
         elif known.serial != "none" and (given is None or given == ""):
             text = (
                 f"{known.id} reads its serial number, and values of another meter than this one must not be billed; "

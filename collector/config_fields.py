@@ -150,7 +150,7 @@ def _path(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
         if not value or "\0" in value:
             raise ValueError("the path of a file is wanted")
-        return Path((info.context or {}).get("folder", ".")) / Path(value).expanduser()
+        return Path((info.context or {}).get("folder", ".")) / value
     if isinstance(value, Path):
         return value
     raise ValueError(f"the path of a file is wanted, not {_kind(value)}")

@@ -119,7 +119,7 @@ def at(data: Any, *location: str | int) -> Any:
 def path_at(document: Document, folder: Path, *location: str | int) -> Path | None:
     """The path that stands at a location, relative to the file's folder."""
     text = at(document.data, *location)
-    return folder / Path(text).expanduser() if isinstance(text, str) and text and "\0" not in text else None
+    return folder / text if isinstance(text, str) and text and "\0" not in text else None
 
 
 def check_secret(faults: Faults, document: Document, folder: Path, *location: str | int) -> None:

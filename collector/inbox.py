@@ -169,7 +169,7 @@ class InboxFile:
             oldest=min(oldest, default=None),
             bytes=self._file.guarded(self._file.live_bytes),
             unreadable=counted[0],
-            damage=self._file.damage,
+            damage=self._file.guarded(self._file.damage),
         )
 
     def close(self) -> None:

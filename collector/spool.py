@@ -98,20 +98,19 @@ class Outbox:
         self._file = DurableFile(path, outbox.layout(tombstone), connect, self._make_room)
         self._ballast.restore()
         self._growth = outbox.Growth()
-        newest = self._file.execute("SELECT at, size FROM outbox ORDER BY id DESC LIMIT ?", (REMEMBERED,)).fetchall()
-        for at, size in reversed(newest):
+        newest = "SELECT at, size FROM outbox ORDER BY id DESC LIMIT ?"
+        for at, size in reversed(self._file.guarded(lambda: self._file.execute(newest, (REMEMBERED,)).fetchall())):
             self._growth.add(at, size + ROW)
 
     @property
     def id(self) -> str:
         """The spool id of what is appended now."""
-        return str(self._file.about("id"))
+        return self._file.guarded(self._id)
 
     @property
     def damage(self) -> str | None:
         """What was found damaged, in words; until the file that was set aside has been taken away."""
-        torn = f"{self._torn} payloads lost their bytes on the disk since the start" if self._torn else None
-        return "; ".join(filter(None, (self._file.damage, torn))) or None
+        return self._file.guarded(self._damage)
 
     def append(
         self, class_: str, encode: Callable[[str, int], bytes], *, count: int, first: int, last: int, now: int
@@ -125,7 +124,7 @@ class Outbox:
 
         def work() -> Entry:
             self._let_old_go(now)
-            spool = self.id
+            spool = self._id()
             sequence = outbox.next_sequence(self._file.connection, spool)
             payload = encode(spool, sequence)
             self._make_way(len(payload), kind)
@@ -135,7 +134,7 @@ class Outbox:
             return Entry(spool, sequence, class_, payload, sha256.hex())
 
         with self._file.lock:
-            if self._disk_full and self._ballast.restore():
+            if not self._ballast.held and self._ballast.restore():
                 self._disk_full = False
             entry = self._change(work)
             self._growth.add(now, len(entry.payload) + ROW)
@@ -201,7 +200,15 @@ class Outbox:
         with self._file.lock:
             with suppress(SpoolFull, SpoolUnusable):  # rule 7
                 self._write_noted()
+            self._noted.clear()
             self._file.close()
+
+    def _id(self) -> str:
+        return str(self._file.about("id"))
+
+    def _damage(self) -> str | None:
+        torn = f"{self._torn} payloads lost their bytes on the disk since the start" if self._torn else None
+        return "; ".join(filter(None, (self._file.damage(), torn))) or None
 
     def _find(self, spool: str, sequence: int) -> EntryRow | None:
         return self._file.guarded(lambda: outbox.find(self._file.connection, spool, sequence))
@@ -308,7 +315,7 @@ class Outbox:
         taken = live * ours / sizes.total() if ours else 0.0
         per_day = self._growth.per_day(now)
         may_go = self._noted or counts[WAITING, INTERVAL] or counts[PARKED, INTERVAL] or self._oldest_receipted()
-        spool = self.id
+        spool = self._id()
         return OutboxState(
             id=spool,
             next=outbox.next_sequence(self._file.connection, spool),
@@ -317,7 +324,7 @@ class Outbox:
             evicted=int(self._file.about("evicted") or 0),
             fill=round(min(1.0, taken / limit), 4),
             days_left=round(max(0.0, limit - taken) / per_day, 1) if per_day else None,
-            damage=self.damage,
+            damage=self._damage(),
             only_keep_left=not may_go and live + TYPICAL + SPARE > limit,
         )
 

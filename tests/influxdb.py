@@ -28,7 +28,7 @@ from collector.central.store.influx import InfluxStore
 from collector.config_central import Influx
 from tests.broker import free_port
 
-INFLUXD = shutil.which("influxd") or shutil.which("influxd", path="/usr/local/bin:/usr/local/sbin:/opt/influxdb")
+INFLUXD = shutil.which("influxd")
 PATIENCE = 120.0  # seconds that a start may take on a busy computer
 ORG = "meterline-test"
 DAY = 86_400_000  # ms
@@ -49,7 +49,10 @@ class Bucket(NamedTuple):
 
 
 class Influxd:
-    """A server with an organisation. As a context it starts and stops."""
+    """A server with an organisation. As a context it starts and stops.
+
+    `operator`: a token for all buckets of the organisation, which outlives each of them.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,6 +66,8 @@ class Influxd:
             self.url = f"http://127.0.0.1:{free_port()}"
             self.start()
         self.org = self._organisation()
+        resource = {"type": "buckets", "orgID": self.org}
+        self.operator = self._authorize([{"action": action, "resource": resource} for action in ("read", "write")])
 
     def __enter__(self) -> Influxd:
         return self
@@ -111,6 +116,12 @@ class Influxd:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process is not None
+        return self._process.pid
+
     def own(self) -> Path:
         """The folder of a server that is ours to stop. Skips a test that needs one where it is not."""
         if self._folder is None:
@@ -126,6 +137,11 @@ class Influxd:
         made = self.call("POST", "/api/v2/buckets", {"orgID": self.org, "name": name, "retentionRules": rules})
         return Bucket(made["id"], name)
 
+    def known(self, name: str) -> Bucket:
+        """The bucket that has this name now."""
+        (found,) = self.call("GET", f"/api/v2/buckets?name={name}")["buckets"]
+        return Bucket(found["id"], name)
+
     def drop(self, bucket: Bucket) -> None:
         self.call("DELETE", f"/api/v2/buckets/{bucket.id}")
 
@@ -138,8 +154,7 @@ class Influxd:
         """A token that may do this (all: read, write) with the bucket and nothing else."""
         resource = {"type": "buckets", "id": bucket.id, "orgID": self.org}
         may = [{"action": action, "resource": resource} for action in actions or ("read", "write")]
-        made = self.call("POST", "/api/v2/authorizations", {"orgID": self.org, "permissions": may})
-        return Token(made["id"], made["token"])
+        return self._authorize(may)
 
     def revoke(self, token: Token) -> None:
         self.call("DELETE", f"/api/v2/authorizations/{token.id}")
@@ -178,6 +193,10 @@ class Influxd:
         except urllib.error.HTTPError as error:
             pytest.fail(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}")
         return json.loads(text) if text[:1] == b"{" else text
+
+    def _authorize(self, permissions: list[dict[str, Any]]) -> Token:
+        made = self.call("POST", "/api/v2/authorizations", {"orgID": self.org, "permissions": permissions})
+        return Token(made["id"], made["token"])
 
     def _answers(self) -> bool:
         try:

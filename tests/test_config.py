@@ -55,6 +55,7 @@ lines:
         address: "11"
         serial_number: null
         baudrate: 19200
+        framing: 8E1
         interval: 1h
         quantities: [32.7.0]
 """
@@ -113,7 +114,7 @@ def test_a_sound_file_is_complete_and_typed(folder: Path) -> None:
     one, two = line.meters
     assert (one.id, one.address, one.serial_number, one.profile.id) == ("m-1", "10", "00123456", "with")
     assert (one.baudrate, one.framing, one.interval, one.quantities) == (9600, "8N1", 900_000, ())
-    assert (two.address, two.serial_number, two.baudrate, two.framing) == ("11", None, 19200, "8N1")
+    assert (two.address, two.serial_number, two.baudrate, two.framing) == ("11", None, 19200, "8E1")
     assert (two.interval, two.quantities, two.meter_time) == (3_600_000, ("32.7.0",), "local")
 
 
@@ -216,6 +217,7 @@ FAULTS = [
     ("silent_share: 0.05", "silent_share: 1e-1", "16: lines.0.silent_share: ", "from 0 to 1"),
     ("silent_share: 0.05", "silent_share: 0..5", "16: lines.0.silent_share: ", "from 0 to 1"),
     ("id: m-1", "id: M-2", "19: lines.0.meters.1.id: ", "'m-2' stands at gateway.yaml:18 already"),
+    ("id: m-2", "id: M-1", "19: lines.0.meters.1.id: ", "'M-1' stands at gateway.yaml:18 already"),
     ("profile: with.yaml", "profile: sdm-9999", "18: lines.0.meters.0.profile: ", "is not known; known are"),
     ("profile: with.yaml", "profile: nowhere.yaml", "18: lines.0.meters.0.profile: ", "cannot be read"),
     ("profile: with.yaml, ", "", "18: lines.0.meters.0.profile: ", "is required"),
@@ -224,15 +226,14 @@ FAULTS = [
     ("address: 010", "address: 0", "18: lines.0.meters.0.address: ", "decimal number from 1 to 247"),
     ("address: 010", "address: 011", "21: lines.0.meters.1.address: ", "address 11 is taken on this line by m-1"),
     (", serial_number: 00123456", "", "18: lines.0.meters.0.serial_number: ", "reads its serial number"),
-    ("serial_number: null", "serial_number: 5", "22: lines.0.meters.1.serial_number: ", "knows no register"),
     ("baudrate: 19200", "baudrate: fast", "23: lines.0.meters.1.baudrate: ", "one of 300,"),
-    ("baudrate: 19200", "framing: 7E1", "23: lines.0.meters.1.framing: ", "Modbus RTU has 8 data bits"),
+    ("framing: 8E1", "framing: 7E1", "24: lines.0.meters.1.framing: ", "Modbus RTU has 8 data bits"),
     ("baudrate: 19200", "meter_time: summer", "23: lines.0.meters.1.meter_time: ", "local, standard, utc"),
     ("baudrate: 19200", "password_file: no", "23: lines.0.meters.1.password_file: ", "cannot be read"),
-    ("quantities: [32.7.0]", "quantities: [31.7.0]", "25: lines.0.meters.1.quantities.0: ", "it has 32.7.0"),
-    ("quantities: [32.7.0]", "quantities: [1.8.0]", "25: lines.0.meters.1.quantities.0: ", "carried anyway"),
-    ("quantities: [32.7.0]", "quantities: [volt]", "25: lines.0.meters.1.quantities.0: ", "OBIS"),
-    ("quantities: [32.7.0]", "quantities: 32.7.0", "25: lines.0.meters.1.quantities: ", "a list is wanted"),
+    ("quantities: [32.7.0]", "quantities: [31.7.0]", "26: lines.0.meters.1.quantities.0: ", "it has 32.7.0"),
+    ("quantities: [32.7.0]", "quantities: [1.8.0]", "26: lines.0.meters.1.quantities.0: ", "carried anyway"),
+    ("quantities: [32.7.0]", "quantities: [volt]", "26: lines.0.meters.1.quantities.0: ", "OBIS"),
+    ("quantities: [32.7.0]", "quantities: 32.7.0", "26: lines.0.meters.1.quantities: ", "a list is wanted"),
     ("port: /dev/ttyUSB0", "port: socket://host:1", "19: lines.0.meters.1: ", "socket:// cannot switch"),
 ]  # fmt: skip
 
@@ -255,6 +256,8 @@ CENTRAL_FAULTS = [
     ("schema: 1", "store: influx\nschema: 1", "1: store: ", "a mapping of keys is wanted here: influxdb"),
     ("schema: 1", "store: {influxdb: {url: x, org: o, bucket: b, token_file: password}}\nschema: 1",
      "1: store.influxdb.url: ", "http://127.0.0.1:8086"),
+    ("schema: 1", "store: {influxdb: {url: 'http://h', org: o, bucket: b, token_file: no}}\nschema: 1",
+     "1: store.influxdb.token_file: ", "cannot be read"),
     ("schema: 1", "require_act: yes\nschema: 1", "1: require_act: ", "true or false"),
     ("schema: 1", "lines: []\nschema: 1", "1: lines: ", "unknown key"),
 ]  # fmt: skip
@@ -269,6 +272,12 @@ def test_a_fault_of_a_central_file_is_named_too(folder: Path, old: str, new: str
     assert right in fault
 
 
+def test_a_serial_number_that_nobody_can_compare_is_a_warning(folder: Path) -> None:
+    (warning,) = gateway(folder, changed("serial_number: null", "serial_number: 5")).warnings
+    assert "lines.0.meters.1.serial_number" in warning
+    assert "knows no register" in warning
+
+
 def test_all_faults_come_at_once_and_in_the_order_of_the_file(folder: Path) -> None:
     text = GATEWAY
     for old, new in [
@@ -280,24 +289,29 @@ def test_all_faults_come_at_once_and_in_the_order_of_the_file(folder: Path) -> N
         ("    baudrate: 9600", "    baudrate: 1"),
         ("profile: with.yaml", "profile: unknown"),
         ("id: m-1", "id: m-2"),
-        ("serial_number: null", "serial_number: 1"),
         ("quantities: [32.7.0]", "quantities: [31.7.0]"),
     ]:
         text = changed(old, new, text)
     found = faults(folder, text)
-    assert [int(fault.split(":")[1]) for fault in found] == [2, 4, 7, 9, 10, 14, 18, 19, 22, 25]
+    assert [int(fault.split(":")[1]) for fault in found] == [2, 4, 7, 9, 10, 14, 18, 19, 26]
 
 
 def test_a_wire_has_one_line_and_a_line_one_name(folder: Path) -> None:
     link = folder / "by-id"
     link.symlink_to("/dev/ttyUSB0")
-    more = f"  - {{name: Riser-1, port: {link}}}\n  - {{name: r, port: 'tcp://A:502'}}\n"
+    more = f"  - {{name: Riser-1, port: {link}}}\n  - {{name: S, port: 'tcp://A:502'}}\n"
     more += "  - {name: s, port: 'tcp://a:502'}\n"
     found = faults(folder, GATEWAY + more)
     assert [fault.split(": ")[:2] for fault in found] == [
-        ["gateway.yaml:26", "lines.1.name"], ["gateway.yaml:26", "lines.1.port"], ["gateway.yaml:28", "lines.3.port"],
+        ["gateway.yaml:27", "lines.1.name"], ["gateway.yaml:27", "lines.1.port"], ["gateway.yaml:29", "lines.3.name"],
+        ["gateway.yaml:29", "lines.3.port"],
     ]  # fmt: skip
     assert "is the port of the line at gateway.yaml:13" in found[1]
+
+
+def test_no_time_for_silent_meters_is_warned_of(folder: Path) -> None:
+    (warning,) = gateway(folder, changed("silent_share: 0.05", "silent_share: 0.0")).warnings
+    assert "gateway.yaml:16: lines.0.silent_share: " in warning
 
 
 def test_one_address_may_be_on_two_lines(folder: Path) -> None:

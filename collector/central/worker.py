@@ -73,12 +73,17 @@ class Worker:
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
         """Work until `stop` is set. `wake` is set by whoever has put something into the spool, or has set `stop`."""
         wait = FIRST_WAIT
+        proven = False
         while not stop.is_set():
             wake.clear()
             try:
+                if not proven:
+                    self._store.write([])  # says now, and not with the next reading, that nothing can be written
+                    proven = True
                 while self.round() and not stop.is_set():
                     pass
             except AWAY as error:
+                proven = False
                 self._say(f"batches wait in the spool: {error}")
             except Exception:  # a fault of ours ends a round and not the service; the batches are still there
                 log.exception("a round of the worker failed; trying again in %.0f s", wait)

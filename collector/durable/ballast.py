@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ class Ballast:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._possible = True
         self.held = path.exists() and path.stat().st_blocks * 512 >= SIZE
 
     def give_up(self) -> bool:
@@ -29,6 +31,11 @@ class Ballast:
         disk = os.statvfs(self._path.parent)
         if disk.f_bavail * disk.f_frsize < 2 * SIZE:
             return False
+        if self._possible:
+            self._take()
+        return True
+
+    def _take(self) -> None:
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -36,6 +43,7 @@ class Ballast:
                 self.held = True
             finally:
                 os.close(handle)
-        except OSError:  # a file system that cannot set room aside; a full disk will be harder to leave there
+        except OSError as error:
             self._path.unlink(missing_ok=True)
-        return True
+            # A file system that cannot set room aside is not asked again: a full disk will be harder to leave there.
+            self._possible = error.errno == errno.ENOSPC

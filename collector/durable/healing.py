@@ -47,12 +47,14 @@ def open_file(path: Path, layout: Layout, connect: Connect) -> Connection:
             connection, fault = _examine(path, layout, connect)
             if fault is None:
                 return connection
-        log.error("%s is damaged: %s", path, fault)
-        _heal(path, layout, connect, fault)
-        if connection is not None:
-            close(connection)  # not before the log has been read: closing moves its pages into the file
+        try:
+            _heal(path, layout, connect, fault)
+        finally:
+            if connection is not None:
+                close(connection)  # not before the log has been read: closing moves its pages into the file
         _finish_healing(path)
-        return prepare(connect(path))
+        connection, _ = _examine(path, layout, connect)
+        return connection
     except OSError as error:
         raise SpoolUnusable(f"{path}: {error}; check the directory, its owner, the mount and the disk") from error
 

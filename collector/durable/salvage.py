@@ -23,7 +23,7 @@ FRAME = 24 + PAGE  # a frame of the log: its header and one page
 LOG_HEADER = 32
 LOG_MAGIC = (0x377F0682, 0x377F0683)  # the second one counts its checksums in big-endian words
 TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A
-LARGEST = 1 << 24  # bytes of one row; ours stay far below, a damaged length does not
+LARGEST = 1 << 20  # bytes of one row: a batch has at most 256 KiB, a damaged length any number
 
 
 class Found(NamedTuple):
@@ -133,17 +133,17 @@ def log_fault(log: Path) -> str | None:
         return None if not any(data[:LOG_HEADER]) else "the header of its write-ahead log is unreadable"
     salts, seed = data[16:24], struct.unpack_from(">II", data, 24)
     bad: int | None = None
-    committed = False  # a whole change stands behind the bad frame
+    whole = False  # the frame before, sound and behind a bad one, was the last of its change
     for number, offset in enumerate(range(LOG_HEADER, len(data) - FRAME + 1, FRAME), start=1):
         header, page = data[offset : offset + 24], data[offset + 24 : offset + FRAME]
         stored = struct.unpack_from(">II", header, 16)
         sound = header[8:16] == salts and _checksum(header[:8] + page, seed, magic) == stored
+        if sound and whole:
+            return f"frame {bad} of its write-ahead log is damaged and whole changes stand behind it"
         if not sound:
-            bad, committed = bad or number, False
-        elif bad is not None:
-            if committed:
-                return f"frame {bad} of its write-ahead log is damaged and whole changes stand behind it"
-            committed = header[4:8] != b"\0\0\0\0"
+            bad = bad or number
+        # A bad frame's own word that it ended a change means nothing: half of its header may be older than the rest.
+        whole = sound and bad is not None and header[4:8] != b"\0\0\0\0"
         seed = stored
     return None
 

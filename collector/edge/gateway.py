@@ -14,10 +14,11 @@ from collector.edge import health, timekeeping
 from collector.edge.line import Line, LineSetup
 from collector.edge.publisher import Custody, Publisher
 from collector.edge.setup import meter_setup
+from collector.exits import UsageFault
 from collector.messages import Group, encode, receipt_topic, split, status_topic, tombstone
 from collector.model import Batch, Snapshot, Status
 from collector.mqtt import Connection, Message, Settings
-from collector.spool import Outbox
+from collector.spool import Outbox, SpoolUnusable
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def run(
 ) -> None:
     """Work until `stop`. `synced`: whether our clock can be trusted (default: what this computer knows).
 
-    Raises SpoolUnusable when the spool cannot be opened, RuntimeError when a part of it has ended by a bug.
+    Raises SpoolUnusable when the spool cannot be opened, UsageFault when a password file cannot be read any more,
+    RuntimeError when a part of it has ended by a bug.
     """
     gateway = Gateway(config, clock, synced or timekeeping.of_this_computer().synced)
     gateway.start()
@@ -51,6 +53,21 @@ class Gateway:
         self._digests = {
             meter.id: (meter.profile.id, meter.profile.digest) for line in config.lines for meter in line.meters
         }
+        try:
+            broker = Settings.of(config.mqtt, config.gateway)
+            setups = [
+                LineSetup(
+                    name=line.name,
+                    port=line.port,
+                    zone=config.time_zone,
+                    meters=tuple(meter_setup(meter) for meter in line.meters),
+                    silent_share=line.silent_share,
+                )
+                for line in config.lines
+                if line.meters
+            ]
+        except ValueError as error:
+            raise UsageFault(f"a password file that could be read a moment ago: {error}") from None
         self._outbox = Outbox(
             config.spool.path,
             max_bytes=config.spool.max_mb << 20,
@@ -59,7 +76,7 @@ class Gateway:
         )
         will = health.farewell(config.gateway, self._version, clock.millis())
         self._connection = Connection(
-            Settings.of(config.mqtt, config.gateway),
+            broker,
             will=(status_topic(config.gateway), encode(will)),
             subscriptions=[receipt_topic(config.gateway)],
             on_message=self._received,
@@ -68,22 +85,7 @@ class Gateway:
         self._custody = Custody(config.gateway, self._outbox, self._connection)
         self._reporter = health.Reporter(self._status, self._report)
         self._publisher = Publisher(self._custody, clock, lambda: self._reporter.step(clock.monotonic()))
-        self._lines = [
-            Line(
-                LineSetup(
-                    name=line.name,
-                    port=line.port,
-                    zone=config.time_zone,
-                    meters=tuple(meter_setup(meter) for meter in line.meters),
-                    silent_share=line.silent_share,
-                ),
-                clock,
-                self._commit,
-                synced,
-            )
-            for line in config.lines
-            if line.meters
-        ]
+        self._lines = [Line(setup, clock, self._commit, synced) for setup in setups]
 
     def start(self) -> None:
         """Start everything. Returns at once."""
@@ -163,9 +165,15 @@ class Gateway:
     # ------------------------------------------------------------------------- status
 
     def _status(self) -> tuple[Status, bool]:
-        now = self._clock.millis()
-        spool = self._outbox.state(now)
-        synced = self._synced()
+        now, synced = self._clock.millis(), self._synced()
+        found, state, only_keep_left = self._warnings(synced), None, False
+        try:
+            spool = self._outbox.state(now)
+            state, only_keep_left = health.spool_state(spool), spool.only_keep_left
+        except SpoolUnusable as error:
+            found.append(str(error))  # a status without its spool says more than none
+        if only_keep_left:
+            found.append("the spool is full of readings that may not be lost: interval readings are not asked any more")
         status = Status(
             gateway=self._config.gateway,
             online=True,
@@ -173,19 +181,17 @@ class Gateway:
             version=self._version,
             time_zone=self._config.time_zone,
             synced=synced,
-            spool=health.spool_state(spool),
+            spool=state,
             lines={line.setup.name: line.state() for line in self._lines},
             meters={name: state for line in self._lines for name, state in line.meters().items()},
-            warnings=tuple(self._warnings(synced, spool.only_keep_left)) or None,
+            warnings=tuple(found) or None,
         )
-        return status, spool.only_keep_left
+        return status, only_keep_left
 
-    def _warnings(self, synced: bool, only_keep_left: bool) -> list[str]:
+    def _warnings(self, synced: bool) -> list[str]:
         found = [*self._config.warnings]
         if not synced:
             found.append(timekeeping.ADVICE)
-        if only_keep_left:
-            found.append("the spool is full of readings that may not be lost: interval readings are not asked any more")
         found += [text for text in (self._publisher.trouble, self._custody.refusal) if text]
         if self._custody.counts.ignored:
             found.append(f"{self._custody.counts.ignored} receipts were ignored, see the log")

@@ -43,7 +43,7 @@ def setup(number: int, profile: str) -> MeterSetup:
 def cycle(mute: frozenset[int], absent: frozenset[int]) -> float:
     """Seconds of one round of the living meters, asked round after round. `absent` ones are not on the line at all.
 
-    Counted over whole rounds in a window after the first minute, in which silent meters have been found out and are budgeted.
+    Counted over whole rounds in a window after the first minute, by then silent meters are found out and budgeted.
     """
     setups = [setup(n, PROFILES[n % len(PROFILES)]) for n in range(1, METERS + 1) if n not in absent]
     clock = SystemClock()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +64,20 @@ def series(tmp_path: Path) -> Iterator[EmbeddedStore]:
 def meterline(capsys: pytest.CaptureFixture[str]) -> Meterline:
     """The command."""
     return Meterline(capsys)
+
+
+@pytest.fixture
+def use(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """From here on new centres are on this database."""
+    used = set()
+
+    def choose(kind: str) -> None:
+        used.add(kind)
+        if kind == "postgresql":
+            monkeypatch.setenv(VARIABLE, request.getfixturevalue("postgres").local_url("{}"))
+        else:
+            monkeypatch.delenv(VARIABLE, raising=False)
+
+    yield choose
+    if "postgresql" in used:
+        drop_all(request.getfixturevalue("postgres"))

@@ -100,6 +100,20 @@ def test_what_is_not_done_is_an_absent_store(tmp_path: Path, answer: Answer, wor
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("path", ["/api/v2/buckets", "/query", "/api/v2/query"])
+def test_a_refusal_of_anything_but_a_write_is_an_absent_store(tmp_path: Path, path: str, status: int) -> None:
+    """Any other error would put batches into quarantine as broken."""
+    no = served(tmp_path, lambda asked: said(status, "no") if asked.path == path else None)
+    with no as (_, store), pytest.raises(StoreAway, match=f"{status} no"):
+        store.write([Sample("frozen", "m1", "gw", T0, {"1.8.0": 5})])
+
+
+def test_a_check_says_what_a_write_would_be_told(tmp_path: Path) -> None:
+    with served(tmp_path, writes(said(400, "no such thing"))) as (_, store):
+        assert [(item.name, item.good) for item in store.check()][-1] == ("access", False)
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -147,6 +161,7 @@ def http_date(moment: datetime) -> str:
         ("99999999999999999999", LONGEST_PAUSE, LONGEST_PAUSE),
         (http_date(datetime(2000, 1, 1, tzinfo=UTC)), 0.0, 0.0),
     ],
+    ids=["seconds", "date", "for ever", "past"],
 )
 def test_a_pause_that_the_server_asks_for_is_kept(
     tmp_path: Path, status: int, header: str, at_least: float, at_most: float
@@ -204,15 +219,32 @@ def test_a_server_that_says_nothing_is_given_up_in_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/api/v2/buckets", b"<html>"), ("/api/v2/buckets", b'{"buckets": [{}]}'), ("/query", b"[1]")]
+    ("path", "body"),
+    [
+        ("/api/v2/buckets", b"<html>"),
+        ("/api/v2/buckets", b'{"buckets": [{}]}'),
+        ("/api/v2/buckets", b'{"buckets": [1]}'),
+        ("/query", b"[1]"),
+        ("/query", b'{"results": [1]}'),
+        ("/query", b'{"results": [{"series": [{"name": "energy", "values": [1]}]}]}'),
+    ],
 )
 def test_a_server_that_speaks_something_else_is_an_absent_store(tmp_path: Path, path: str, body: bytes) -> None:
-    with served(tmp_path, lambda asked: Answer(200, body) if asked.path == path else None) as (_, store):
-        with pytest.raises(StoreAway, match=r"in a way we do not know|does not tell the types"):
-            store.write([Sample("frozen", "m1", "gw", T0, {"1.8.0": 5})])
+    words = "in a way we do not know|does not tell the types"
+    served_so = served(tmp_path, lambda asked: Answer(200, body) if asked.path == path else None)
+    with served_so as (_, store), pytest.raises(StoreAway, match=words):
+        store.write([Sample("frozen", "m1", "gw", T0, {"1.8.0": 5})])
 
 
 # --------------------------------------------------------------------------------------------------------- the token
+
+
+def test_a_token_of_another_organisation_is_no_use(tmp_path: Path) -> None:
+    """It may have every right to the bucket, and InfluxQL does not find it; seen with InfluxDB 2.7."""
+    said = b'{"results":[{"statement_id":0,"error":"database not found: readings"}]}'
+    served_so = served(tmp_path, lambda asked: Answer(200, said) if asked.path == "/query" else None)
+    with served_so as (_, store), pytest.raises(StoreStopped, match="make a token in this organisation that may read"):
+        store.last(None)
 
 
 def test_a_new_token_in_its_file_is_used_at_the_next_try(tmp_path: Path) -> None:
@@ -246,6 +278,18 @@ def test_the_token_is_in_no_text_and_no_log(tmp_path: Path, caplog: pytest.LogCa
 
 
 # ------------------------------------------------------------------------------------------------- answers to questions
+
+
+@pytest.mark.parametrize("meters", [None, [f"m{n}" for n in range(1000)], [f"m{n}" for n in range(50_000)]])
+def test_the_last_value_of_a_whole_fleet_is_one_question(tmp_path: Path, meters: list[str] | None) -> None:
+    with served(tmp_path, lambda _: None) as (http, store):
+        store.last(meters)
+        store.frozen(meters or [], T0)
+        store.around({meter: ["1.8.0"] for meter in meters or []}, T0, 1000)
+    asked = [len(one.body) for one in http.asked if one.path == "/api/v2/query"]
+    assert len(asked) == 1 + (0 if meters is None else 1 + 2 * len(meters) // 1000)
+    assert max(asked) < 100_000  # bytes
+
 
 HEADER = b",result,table,_time,_value,_field,_measurement,gateway,meter\r\n"
 ROW = b",_result,0,2026-10-31T21:00:00Z,%d,1.8.0,energy,gw,m1\r\n"

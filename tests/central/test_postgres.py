@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError
 
 from collector.central.database import Alone, alone, binding, meter, point_version, registry_log, segment
 from collector.central.engine import DatabaseAway, open_engine, open_postgresql, writing
+from collector.central.evidence import Evidence, Quarantined, evidence_of, keep, quarantined
 from collector.central.registry import Registry
 from collector.central.status import healths, keep_statuses
 from collector.config import load_central
@@ -29,7 +30,7 @@ from collector.model import Status
 from tests.broker import eventually
 from tests.central.books import Centre
 from tests.central.building import GATEWAY, PROFILE, Meterline, batch, bring, central_yaml, point, snapshot
-from tests.central.databases import TEMPLATE, VARIABLE, drop_all
+from tests.central.databases import TEMPLATE, VARIABLE, drop_all, open_database
 from tests.central.test_worker import Hall
 from tests.postgres import PASSWORD, Cluster
 
@@ -251,6 +252,37 @@ def test_who_waits_too_long_for_a_lock_is_told_that_it_may_be_tried_again(
             alone(second, Alone.CLOSE)
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "30s"
+
+
+# ----------------------------------------------------------------------------- the same order everywhere
+
+
+def kept(sequence: int, **changed: Any) -> tuple[Evidence, Quarantined]:
+    """What two batches may say of one meter at one instant."""
+    key = (GATEWAY, "b7e3c1d09a44", sequence, 0)
+    doubt = Quarantined(*key, "", "", "", "m1", None, "", "odd", "{}")._replace(**changed)
+    return Evidence(*key, "m1", 1000, "0" * 64, "Europe/Moscow", "{}"), doubt
+
+
+@pytest.mark.usefixtures("database")
+def test_rows_of_one_instant_come_in_the_order_of_their_keys_whenever_they_were_written(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "central.db")
+    with writing(engine) as connection:
+        for sequence in (3, 12, 1):
+            keep(connection, [kept(sequence)[0]], [])
+    with engine.connect() as connection:
+        assert [row.sequence for row in evidence_of(connection, ["m1"], 0, 5000)] == [1, 3, 12]
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("database")
+def test_a_doubt_without_a_time_comes_before_those_that_have_one(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "central.db")
+    with writing(engine) as connection:
+        keep(connection, [], [kept(1, time=5)[1], kept(2)[1], kept(3, time=4)[1]])
+    with engine.connect() as connection:
+        assert [row.sequence for row in quarantined(connection, None, None, None)] == [2, 3, 1]
+    engine.dispose()
 
 
 # ----------------------------------------------------------------------------- hostile texts

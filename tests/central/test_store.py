@@ -226,6 +226,12 @@ def test_the_last_of_a_fleet_is_its_newest_live_sample_whatever_came_later(store
     assert store.last(["m2", "unheard-of"]) == {"m2": Last(T0 + 1, {"1.8.0": 2})}
 
 
+def test_the_last_sample_holds_what_that_asking_gave_and_nothing_older(store: SeriesStore) -> None:
+    store.write([live(T0, {"1.8.0": 5, "1.8.1": 3}), live(T0 + 1, {"1.8.1": 4})])
+    store.write([live(T0, {"1.8.0": 5, "1.8.1": 3}, "m2"), live(T0 + 1, {"1.8.0": 6}, "m2")])
+    assert store.last(None) == {"m1": Last(T0 + 1, {"1.8.1": 4}), "m2": Last(T0 + 1, {"1.8.0": 6})}
+
+
 def test_neighbours_are_found_however_many_days_lie_between(store: SeriesStore) -> None:
     day = 86_400_000
     store.write([live(T0 + n * day + 5, {"1.8.0": 1000 + n}) for n in (-400, -61, -30, 0, 45, 60, 400)])

@@ -370,14 +370,17 @@ def test_a_receipt_for_a_tombstone_settles_it_and_its_snapshots_stay_lost(evicte
     assert box.state(NOW).evicted >= lost
 
 
-def test_a_late_receipt_for_the_evicted_batch_settles_its_tombstone(evicted: tuple[Outbox, Entry, Entry]) -> None:
+def test_a_late_receipt_for_the_evicted_batch_settles_its_tombstone(
+    path: Path, evicted: tuple[Outbox, Entry, Entry]
+) -> None:
     box, original, _stone = evicted
     lost = box.state(NOW).evicted
     assert box.settle(original.spool, original.sequence, original.sha256)
     box.close()
-    box.__init__(box._file.path, max_bytes=600_000, keep_ms=DAY, tombstone=tombstone)  # type: ignore[misc]
+    box = outbox(path, max_bytes=600_000)
     assert original.sequence not in keys(box.pending(1000))
     assert box.state(NOW).evicted == lost - 10  # the centre has them after all
+    box.close()
 
 
 def test_a_conflict_about_a_tombstone_says_that_the_centre_has_the_batch(evicted: tuple[Outbox, Entry, Entry]) -> None:
@@ -482,6 +485,14 @@ def test_a_second_daemon_on_the_same_file_is_refused(path: Path, box: Outbox) ->
 def test_a_closed_spool_can_be_opened_by_another(path: Path) -> None:
     outbox(path).close()
     outbox(path).close()
+
+
+def test_a_closed_spool_says_so(path: Path) -> None:
+    box = outbox(path)
+    box.close()
+    box.close()
+    with pytest.raises(SpoolUnusable, match="closed"):
+        append(box)
 
 
 def test_a_directory_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from collector.durable import ballast
 from collector.durable.layout import Connect, connect
+from collector.outbox import RECEIPTED, WAITING
 from collector.spool import Entry, Inbox, Incoming, Outbox, SpoolFull
-from tests.custody.boxes import DAY, NOW, append, check, outbox
-from tests.custody.synced_disk import Disk
+from tests.custody.boxes import DAY, NOW, append, check, outbox, rows
+from tests.custody.synced_disk import Disk, Event
 
 MIB = 1 << 20
 
@@ -195,6 +197,24 @@ def test_a_gateway_killed_on_a_full_disk_starts_again(place: Place) -> None:
     entries += [append(box, "keep") for _ in range(20)]
     box.close()
     everything_stands(place, entries, set())
+
+
+def test_receipts_that_cannot_be_written_are_remembered(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    def refuse(_event: Event) -> None:
+        raise apsw.FullError("not a byte more for spool.db-wal")
+
+    disk = Disk(tmp_path, f"stuck-{id(request)}")
+    box = outbox(tmp_path / "spool.db", connect=disk.connection)
+    entries = [append(box, size=100) for _ in range(150)]
+    disk.fail = refuse
+    for entry in entries:
+        assert box.settle(entry.spool, entry.sequence, entry.sha256)
+    assert box.pending(999) == []
+    assert box.state(NOW).unreceipted == 0
+    disk.fail = lambda _event: None
+    append(box, size=100)
+    box.close()
+    assert [row["state"] for row in rows(tmp_path / "spool.db")] == [RECEIPTED] * 150 + [WAITING]
 
 
 def test_the_centre_promises_nothing_on_a_full_disk(place: Place) -> None:

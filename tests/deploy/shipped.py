@@ -17,15 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
 from tests.broker import MOSQUITTO, PATIENCE, free_port
+from tests.postgres import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 SETUP = DEPLOY / "setup.py"
-INFLUXD = shutil.which("influxd") or shutil.which("influxd", path="/usr/local/bin:/usr/local/sbin")
+INFLUXD = shutil.which("influxd")
 DAEMON_USER = ["user root"] if os.geteuid() == 0 else []  # else mosquitto gives up its rights to the test's files
 
 
@@ -124,6 +126,36 @@ class Influxd(Process):
         here = {key: value.replace("/var/lib/influxdb2", str(folder)) for key, value in shipped.items()}
         super().__init__([INFLUXD], folder / "log", {**here, "INFLUXD_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}"})
         self.await_port(port)
+
+
+class Database:
+    """A PostgreSQL cluster after the shipped script of roles, as the image's entry point runs it."""
+
+    def __init__(self, cluster: Cluster, variable: Path) -> None:
+        if shutil.which("psql") is None:
+            pytest.skip("psql is not installed: apt install postgresql-client")
+        self.folder, self.port, self.variable = cluster.folder, cluster.port, variable
+        place = {"host": str(cluster.folder), "port": cluster.port, "dbname": "postgres", "autocommit": True}
+        # The image's superuser is `postgres`; the test's cluster has another, in whose place it is put.
+        with psycopg.connect(user="meterline", **place) as first:
+            first.execute("CREATE ROLE keeper LOGIN SUPERUSER")
+        with psycopg.connect(user="keeper", **place) as keeper:
+            keeper.execute("ALTER ROLE meterline RENAME TO postgres")
+        self.psql("roles.sql")
+
+    def psql(self, script: str) -> None:
+        """Run a script of deploy/postgres as the superuser, by the server's socket."""
+        text = (DEPLOY / "postgres" / script).read_text()
+        text = rewritten(text, {"/meterline/variable": str(self.variable / "postgres")})
+        command = ["psql", "-X", "-q", "-h", str(self.folder), "-p", str(self.port), "-U", "postgres", "-f", "-"]
+        done = subprocess.run([*command, "postgres"], input=text, check=False, capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+
+    def connect(self, user: str, password: str) -> psycopg.Connection[Any]:
+        """By the network, where passwords are asked for."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=user, password=password, dbname="meterline", autocommit=True
+        )
 
 
 def files(folder: Path) -> Iterator[Path]:

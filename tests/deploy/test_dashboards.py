@@ -6,13 +6,11 @@ import csv
 import io
 import json
 import re
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -26,14 +24,13 @@ from collector.central.engine import open_postgresql
 from collector.central.store.line_protocol import line
 from collector.central.store.series import Sample
 from drivers import obis
-from tests.deploy.shipped import DEPLOY, Influxd, compose, run_setup, secret
+from tests.deploy.shipped import DEPLOY, Database, Influxd, compose, run_setup, secret
 from tests.postgres import Cluster
 
 FOLDER = DEPLOY / "grafana" / "dashboards"
 SOURCES = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/meterline.yaml").read_text())["datasources"]
 NAMES = ["fleet-health", "line-quality", "one-meter"]
 ZONE = ZoneInfo("Europe/Moscow")
-DAY_WH = 7000  # what the test's meter counts a day, 5,000 of it in tariff 1
 
 
 class Query(NamedTuple):
@@ -107,7 +104,9 @@ def test_a_flux_query_uses_only_what_the_contract_puts_into_the_series(query: Qu
     assert "bucket: v.defaultBucket" in query.text
     measured = re.findall(r'_measurement == "([^"]+)"', query.text)
     assert measured and set(measured) <= {"energy", "frozen", "quantity"}
-    assert set(re.findall(r"\br\.([a-z]\w*)", query.text)) <= {"gateway", "meter"}, "tags"
+    assert set(re.findall(r"\br\.([a-z]\w*)", query.text)) <= {"gateway", "meter", "hours"}, (
+        "tags, and a column of the query's own"
+    )
     named = re.findall(r'(?:tag|column): "(\w+)"', query.text) + re.findall(r"columns: \[([^\]]*)\]", query.text)
     columns = {word.strip(' "') for part in named for word in part.split(",")}
     assert columns <= {"gateway", "meter", "_time", "_field", "register", "month's end"}
@@ -136,12 +135,12 @@ def samples(now: datetime) -> Iterator[Sample]:
     first = (now.astimezone(ZONE) - timedelta(days=15)).replace(hour=0, minute=0, second=0, microsecond=0)
     hour = first
     while hour < now:
-        days = (hour - first).days + hour.hour / 24
-        t1 = 1_000_000 + (hour - first).days * 5000 + hour.hour * 100
-        t2 = 500_000 + (hour - first).days * 2000 + hour.hour * 50
-        if (hour - first).days != 7:
+        days = (hour - first).days
+        t1 = 1_000_000 + days * 5000 + hour.hour * 100  # 5 kWh a day
+        t2 = 500_000 + days * 2000 + hour.hour * 50  # 2 kWh a day
+        if days != 7:
             at = int(hour.timestamp() * 1000)
-            yield Sample("live", "m-1", "gw-1", at, {"1.8.0": t1 + t2, "1.8.1": t1, "1.8.2": t2, "2.8.0": int(days)})
+            yield Sample("live", "m-1", "gw-1", at, {"1.8.0": t1 + t2, "1.8.1": t1, "1.8.2": t2, "2.8.0": days})
             yield Sample("quantity", "m-1", "gw-1", at, {"32.7.0": 230.1})
         hour += timedelta(hours=6)
     silent = int((now - timedelta(days=3)).timestamp() * 1000)
@@ -218,8 +217,8 @@ def test_a_meter_that_is_silent_is_named_and_one_that_answers_is_not(world: Worl
 
 
 STATUS = {
-    "schema": 1, "gateway": "gw-1", "online": True, "at": 1793480520000, "version": "0.1.0", "time_zone": "Europe/Moscow",
-    "synced": True,
+    "schema": 1, "gateway": "gw-1", "online": True, "at": 1793480520000, "version": "0.1.0",
+    "time_zone": "Europe/Moscow", "synced": True,
     "spool": {"id": "b7e3c1d09a44", "next": 19, "unreceipted": 1, "refused": 0, "evicted": 180, "fill": 0.12,
               "days_left": 41.5},
     "lines": {"riser-1": {"meters": 30, "answering": 28, "cycle_ms": 2100, "silent_share": 0.04}},
@@ -229,40 +228,12 @@ STATUS = {
 WILL = {"schema": 1, "gateway": "gw-2", "online": False, "at": 1793480520000, "version": "0.1.0"}
 
 
-class Database(NamedTuple):
-    """The database after the roles' script and the centre's migrations; `folder` is the server's socket's."""
-
-    folder: Path
-    port: int
-    variable: Path
-
-    def psql(self, script: Path, user: str, database: str) -> None:
-        command = ["psql", "-X", "-q", "-h", str(self.folder), "-p", str(self.port), "-U", user, "-d", database]
-        text = script.read_text().replace("/meterline/variable", str(self.variable / "postgres"))
-        done = subprocess.run([*command, "-f", "-"], input=text, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr, done.stderr
-
-    def connect(self, user: str, password: str) -> psycopg.Connection[Any]:
-        """Over the network, where passwords are asked for."""
-        return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=user, password=password, dbname="meterline", autocommit=True
-        )
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     variable = tmp_path_factory.mktemp("database") / "variable"
     run_setup(variable)
     with Cluster() as cluster:
-        here = Database(cluster.folder, cluster.port, variable)
-        socket = {"host": str(cluster.folder), "port": cluster.port, "dbname": "postgres", "autocommit": True}
-        # The image's superuser is `postgres`; the test's cluster has another, in whose place it is put.
-        with psycopg.connect(user="meterline", **socket) as first:
-            first.execute("CREATE ROLE keeper LOGIN SUPERUSER")
-        with psycopg.connect(user="keeper", **socket) as keeper:
-            keeper.execute("ALTER ROLE meterline RENAME TO postgres")
-        here.psql(DEPLOY / "postgres/roles.sql", "postgres", "postgres")
+        here = Database(cluster, variable)
         password = secret(variable, "centre/database_password")
         url = make_url(f"postgresql+psycopg://meterline@127.0.0.1:{cluster.port}/meterline").set(password=password)
         engine = open_postgresql(url)
@@ -327,7 +298,7 @@ def test_new_passwords_count_after_their_script_and_the_old_ones_no_more(databas
         (database.variable / f"{name}/database_password").unlink()
         run_setup(database.variable)
         new = secret(database.variable, f"{name}/database_password")
-        database.psql(DEPLOY / "postgres/passwords.sql", "postgres", "meterline")
+        database.psql("passwords.sql")
         database.connect(user, new).close()
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             database.connect(user, old)

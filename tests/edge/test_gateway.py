@@ -21,14 +21,15 @@ from collector.edge import timekeeping
 from collector.edge.gateway import Gateway
 from collector.edge.health import farewell, fitting, health, spool_state
 from collector.edge.timekeeping import ADVICE, HOLD, LOOK, Timekeeping
+from collector.edge.window import Window
 from collector.exits import UsageFault
 from collector.messages import MAX_PAYLOAD, decode_batch, decode_status, encode
 from collector.model import Batch, LineState, MeterState, Receipt, Snapshot, Status
 from collector.mqtt import Connection, Message, Settings
-from collector.spool import OutboxState, SpoolFull
+from collector.spool import Outbox, OutboxState, SpoolFull, SpoolUnusable
 from drivers import profile
 from hil.tcp import TcpMeters
-from tests.broker import Mosquitto, eventually
+from tests.broker import Mosquitto, Relay, eventually
 from tests.system.daemons import PROFILE, CountingMeter, Register
 
 GATEWAY = "gw-1"
@@ -181,20 +182,26 @@ def test_what_was_not_receipted_is_sent_again_by_the_next_life_of_the_gateway(
 
 
 def test_a_refused_batch_is_parked_until_gateway_resend_says_otherwise(broker: Mosquitto, tmp_path: Path) -> None:
+    def refuse_the_first(batch: Batch, payload: bytes) -> Receipt:
+        heard = [(other.spool, other.sequence) for other in it.batches]
+        first = heard.count((batch.spool, batch.sequence)) == 1 and heard[0] == (batch.spool, batch.sequence)
+        return refused(batch, payload) if first else stored(batch, payload)
+
+    def resend() -> int:
+        done = CliRunner().invoke(command, ["resend", "--config", str(tmp_path / "gateway.yaml")])
+        assert done.exit_code == 0, done.output
+        assert "will be sent again" in done.output
+        return int(done.output.split()[0])
+
     with centre(broker) as it, meters() as (members, port):
-        config = configured(tmp_path, broker.url, port, members)
-        it.answer = refused
-        with running(config):
-            eventually(lambda: it.batches)
-            parked = it.batches[0].sequence
-            it.answer = stored
-            eventually(lambda: any(batch.sequence > parked for batch in it.batches), "the others go on")
-            assert sum(batch.sequence == parked for batch in it.batches) == 1
-            done = CliRunner().invoke(command, ["resend", "--config", str(tmp_path / "gateway.yaml")])
-            assert done.exit_code == 0, done.output
-            assert "will be sent again" in done.output
-            assert int(done.output.split()[0]) >= 1
-            eventually(lambda: sum(batch.sequence == parked for batch in it.batches) == 2, "the daemon notices")
+        it.answer = refuse_the_first
+        with running(configured(tmp_path, broker.url, port, members)):
+            eventually(lambda: len(it.batches) >= 2, "the others go on")
+            parked = it.batches[0]
+            assert it.batches.count(parked) == 1
+            eventually(lambda: resend() == 1)
+            eventually(lambda: it.batches.count(parked) == 2, "the daemon notices")
+            assert resend() == 0
 
 
 def test_a_full_spool_is_told_to_the_line_and_no_snapshot_is_swallowed(tmp_path: Path, broker: Mosquitto) -> None:
@@ -258,6 +265,43 @@ def test_the_status_is_retained_and_a_clean_stop_says_offline(broker: Mosquitto,
         eventually(lambda: late.statuses)
         assert late.heard[0][2], "retained"
         assert not late.statuses[0].online
+
+
+def test_a_broken_connection_says_offline_and_the_next_one_online_again(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.edge.health.LEAST", 1.0)
+    connections: list[Window] = []
+
+    def note(window: Window) -> None:
+        connections.append(window)
+
+    monkeypatch.setattr(Window, "connected", note)
+    with centre(broker) as it, meters() as (members, port), Relay(broker.port) as relay:
+        it.answer = stored
+        with running(configured(tmp_path, f"mqtt://127.0.0.1:{relay.port}", port, members)):
+            eventually(lambda: it.statuses and it.statuses[-1].online)
+            relay.cut()
+            eventually(lambda: any(not status.online for status in it.statuses), "the will")
+            eventually(lambda: it.statuses[-1].online)
+    will = next(status for status in it.statuses if not status.online)
+    assert will == farewell(GATEWAY, will.version, will.at)
+    assert len(connections) >= 2
+
+
+def test_a_spool_that_cannot_be_used_is_in_the_status_and_ends_nothing(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        raise SpoolUnusable("the disk is gone")
+
+    with centre(broker) as it, meters() as (members, port):
+        monkeypatch.setattr(Outbox, "state", gone)
+        monkeypatch.setattr(Outbox, "pending", gone)
+        with running(configured(tmp_path, broker.url, port, members)):
+            eventually(lambda: it.statuses)
+            assert it.statuses[0].spool is None
+            assert "the disk is gone" in (it.statuses[0].warnings or ())
 
 
 def test_the_farewell_has_nothing_below_the_version() -> None:

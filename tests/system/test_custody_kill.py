@@ -15,6 +15,7 @@ from collector.central.store import open_store
 from collector.central.store.series import KINDS
 from collector.clock import SystemClock
 from collector.config import load_central
+from collector.inbox import NEVER
 from collector.messages import decode_batch
 from hil.tcp import TcpMeters
 from tests.broker import Mosquitto, eventually
@@ -50,7 +51,7 @@ class Building:
 
     def settled(self) -> bool:
         """Whether the centre has handed on all of it."""
-        return not rows(self.folder / "data/spool.db", f"{INBOX} WHERE settled > 9000000000000000000")
+        return not rows(self.folder / "data/spool.db", f"{INBOX} WHERE settled = {NEVER}")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from collector.central.store.influx_query import InfluxQueries
-from collector.central.store.influx_server import Bucket, InfluxServer, StoreStopped
+from collector.central.store.influx_server import Bucket, InfluxServer, Refused, StoreStopped
 from collector.central.store.influx_write import InfluxWriter, Line
 from collector.central.store.line_protocol import FIELD_TYPE, MEASUREMENT, line
 from collector.central.store.series import (
@@ -94,7 +94,7 @@ class InfluxStore:
             yield Check("retention", not fault, fault or _kept(bucket))
             self._server.write(b"")
             yield Check("token", True, f"{self._config.token_file} holds one that may read and write the bucket")
-        except StoreStopped as error:
+        except (StoreStopped, Refused) as error:
             yield Check("access", False, str(error))
             return
         clashes = self._find_clashes()

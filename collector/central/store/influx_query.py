@@ -63,7 +63,7 @@ class InfluxQueries:
     def span(self, kinds: Collection[Kind], meters: Collection[str] | None, start: int, end: int) -> Iterator[Row]:
         """As `SeriesStore.span`."""
         start, end = _clamped(start), _clamped(end)
-        if not kinds or start >= end:
+        if not kinds or _empty(start, end):
             return
         names = sorted(self._names(kinds, start, end) if meters is None else set(meters))
         for some in _chunks(names, PLANNED):
@@ -84,6 +84,8 @@ class InfluxQueries:
                 continue
             near: dict[tuple[str, str], list[tuple[int, str, int]]] = defaultdict(list)
             for start, end, few in ((first, at, thin[0]), (at, after, thin[1])):
+                if _empty(start, end):
+                    continue
                 data = self._data(["live"], start, end, names, codes) + few
                 for meter, time, _, _, gateway, register, value in self._found(data):
                     near[meter, register].append((time, gateway, int(value)))
@@ -148,6 +150,8 @@ class InfluxQueries:
 
     def _streams(self, kinds: Collection[Kind], start: int, end: int, meters: Collection[str] | None) -> Iterator[str]:
         """The stream that holds these meters' series; with those of all others where many are asked for."""
+        if _empty(start, end):
+            return
         if meters is None or len(meters) > NAMED:
             yield self._data(kinds, start, end, None)
         else:
@@ -237,6 +241,11 @@ def _range(start: int, end: int) -> str:
 def _clamped(millis: int) -> int:
     """The nearest instant that InfluxDB can name; of ours, none is before 1970."""
     return min(max(millis, 0), _LAST_MS)
+
+
+def _empty(start: int, end: int) -> bool:
+    """Whether nothing can lie between; InfluxDB answers such a question with an error."""
+    return _clamped(start) >= _clamped(end)
 
 
 def _millis(text: str) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -86,13 +86,13 @@ class InfluxServer:
         Raises StoreAway, also in the middle, when the answer breaks off.
         """
         pick: Callable[[list[str]], tuple[str, ...]] | None = None
-        with self._answered(asks=True):
+        with self._answered():
             rows: Iterator[list[str]] = self._connected().query_api().query_csv(flux, dialect=_HEADER_ONLY)
             for row in rows:
                 if row[1:2] == ["result"]:  # the header that stands before each table of another form
                     pick = _picker(row, columns)
                 elif pick is None or row[1:2] == ["error"]:  # how an answer goes on whose query failed on the way
-                    raise self._away(f"it broke off its answer: {' '.join(chain(row, *rows))[:_SAID]}")
+                    raise self._away(f"it broke off its answer: {' '.join(chain(row, *islice(rows, 2)))[:_SAID]}")
                 else:
                     yield pick(row)
 
@@ -110,19 +110,25 @@ class InfluxServer:
             raise self._away(f"it describes its bucket in a way we do not know: {str(answer)[:_SAID]}") from None
 
     def field_types(self) -> Mapping[tuple[str, str], frozenset[str]]:
-        """(measurement, field) -> the types under which some shard of the bucket has it."""
-        database, _, policy = self.config.bucket.partition("/")  # how InfluxQL, which alone tells it, names a bucket
+        """(measurement, field) -> the types under which some shard of the bucket has it.
+
+        Raises StoreStopped for a token of another organisation: InfluxQL, which alone tells the types, knows only the
+        buckets of the token's own.
+        """
+        database, _, policy = self.config.bucket.partition("/")  # how InfluxQL names a bucket
         parameters = [("db", database), ("rp", policy or "autogen"), ("q", "SHOW FIELD KEYS")]
         answer = self._json("/query", parameters)
         types: dict[tuple[str, str], frozenset[str]] = {}
         try:
             (result,) = answer["results"]
+            if str(result.get("error", "")).startswith("database not found"):
+                raise self._stopped(404, str(result["error"]))
             if "error" in result:
                 raise KeyError
             for series in result.get("series", ()):
                 for field, kind in series["values"]:
                     types[series["name"], field] = types.get((series["name"], field), frozenset()) | {kind}
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise self._away(f"it does not tell the types of the bucket's fields: {str(answer)[:_SAID]}") from None
         return types
 
@@ -158,27 +164,29 @@ class InfluxServer:
         """A request: what its JSON says, and its status."""
         with self._answered():
             api = self._connected().api_client
-            answer, status, _ = api.call_api(path, method, None, parameters, headers, body, response_type="object")
+            try:
+                answer, status, _ = api.call_api(path, method, None, parameters, headers, body, response_type="object")
+            except ApiException as error:
+                if body is not None and error.status in (400, 413, 422):
+                    raise Refused(error.status, _said(error)) from error
+                raise
         return answer, int(status)
 
     @contextmanager
-    def _answered(self, *, asks: bool = False) -> Iterator[None]:
-        """Turns what influxdb-client raises into what we do; a question that is refused is as good as unanswered."""
+    def _answered(self) -> Iterator[None]:
+        """Turns what influxdb-client raises into what it means for us."""
         try:
             yield
         except ApiException as error:
-            fault = self._meaning(error)
-            raise self._away(str(fault)) if asks and isinstance(fault, Refused) else fault from error
+            raise self._meaning(error) from error
         except (HTTPError, OSError) as error:
             raise self._away(self._no_answer(error)) from error
         except (ValueError, IndexError, csv.Error) as error:
             raise self._away(f"it answers with something else than InfluxDB does: {error}") from error
 
-    def _meaning(self, error: ApiException) -> Exception:
-        """Rules 2 to 4."""
+    def _meaning(self, error: ApiException) -> StoreAway:
+        """Rules 3 and 4."""
         status, said = int(error.status or 0), _said(error)
-        if status in (400, 413, 422):
-            return Refused(status, said)
         if status in (401, 403, 404):
             return self._stopped(status, said)
         if (pause := _retry_after(error)) is not None:
@@ -193,8 +201,8 @@ class InfluxServer:
         to_do = {
             401: f"it does not know the token in {self.config.token_file}; put a valid one there",
             403: f"the token in {self.config.token_file} has no right to this; let it read and write {bucket}",
-            404: f"it has no {bucket}, or does not show it to the token in {self.config.token_file}; "
-            "create it, let the token read and write it, or correct store.influxdb in central.yaml",
+            404: f"it has no {bucket}, or does not show it to the token in {self.config.token_file}; create it, make a "
+            "token in this organisation that may read and write it, or correct store.influxdb in central.yaml",
         }[status]
         return StoreStopped(f"InfluxDB at {self.config.url}: {to_do} ({status} {said})")
 

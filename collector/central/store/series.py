@@ -2,7 +2,8 @@
 
 Rule 1. A value's identity is (kind, meter, register, time). The gateway is carried along and never asked for.
 Rule 2. Writing the same samples again changes nothing. `live` and `quantity`: a later write of another value wins.
-        `frozen`: the first value stays, another one is reported as a conflict and not stored.
+        `frozen`: the first value stays, another one is reported as a conflict and not stored. Should two gateways
+        differ about one meter and instant, which the registry rules out, one of their `live` values counts always.
 Rule 3. `write` returns when everything that it does not report as rejected is on disk. It raises `StoreAway` when it
         cannot tell; then the caller writes the same samples again later.
 Rule 4. Only accepted values come here. Energy is whole Wh (varh, VAh); instants are milliseconds since 1970 UTC.
