@@ -9,6 +9,7 @@ Rule 3. No text of ours holds a password or the values of a row.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,6 +41,8 @@ KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 # Seconds between two tries of a daemon that waits for its database, doubling: its return is not met by a storm.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 _WRITES = "meterline_writes"
+# Primary result codes (sqlite.org/rescode.html): somebody else writes for too long, the disk is full or fails.
+_SQLITE_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 class DatabaseAway(Unreachable):
@@ -163,6 +166,7 @@ def sqlite_engine(path: Path) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
     event.listen(engine, "connect", _sqlite_durable)
     event.listen(engine, "begin", _sqlite_begin)
+    event.listen(engine, "handle_error", _away_in_words)
     return engine
 
 
@@ -231,12 +235,13 @@ def _postgresql_durable(connection: Any, _record: object) -> None:
 def _away_in_words(context: ExceptionContext) -> None:
     """Raise DatabaseAway for what is no fault of what was asked: no connection, no room, no lock, a shutdown."""
     error, dbapi = context.original_exception, context.dialect.loaded_dbapi
-    if context.is_pre_ping or not (
-        context.is_disconnect or isinstance(error, (dbapi.OperationalError, dbapi.InterfaceError))
-    ):
-        return
-    url = context.engine.url if context.engine is not None else "of central.yaml"
-    raise DatabaseAway(f"the database {url} cannot be used now: {_words(error)}") from error
+    if context.dialect.name == "sqlite":  # whose OperationalError may also be a fault in what was asked
+        away = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
+    else:
+        away = context.is_disconnect or isinstance(error, (dbapi.OperationalError, dbapi.InterfaceError))
+    if away and not context.is_pre_ping:
+        url = context.engine.url if context.engine is not None else "of central.yaml"
+        raise DatabaseAway(f"the database {url} cannot be used now: {_words(error)}") from error
 
 
 def _words(error: BaseException | None) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DatabaseError
 
 from collector.central import engine as engines
 from collector.central.database import metadata, registry_log
-from collector.central.engine import open_sqlite, writing
+from collector.central.engine import DatabaseAway, open_sqlite, writing
 from collector.exits import Unreachable
 from tests.central.databases import database_url, open_database
 
@@ -91,6 +91,20 @@ def test_a_file_that_is_no_database_is_said_by_name(tmp_path: Path) -> None:
     (tmp_path / "central.db").write_bytes(b"not a database, but long enough to be read as the header of one" * 20)
     with pytest.raises(Unreachable, match=r"central\.db cannot be opened"):
         open_sqlite(tmp_path / "central.db")
+
+
+def test_a_file_that_somebody_else_writes_to_for_too_long_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.05)
+    first, second = open_sqlite(tmp_path / "central.db"), open_sqlite(tmp_path / "central.db")
+    with writing(first):
+        with pytest.raises(DatabaseAway, match=r"central\.db cannot be used now: database is locked"), writing(second):
+            pass
+        with second.connect() as connection:  # who reads does not wait
+            assert connection.execute(select(registry_log)).all() == []
+    with writing(second) as connection:
+        connection.execute(insert(registry_log).values(at=1, who="olga", what="{}"))
 
 
 def test_every_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:

@@ -20,13 +20,21 @@ from sqlalchemy import Engine, insert, make_url
 from sqlalchemy.exc import DatabaseError
 
 from collector.central.database import Alone, alone, binding, meter, point_version, registry_log, segment
-from collector.central.engine import DatabaseAway, open_engine, open_postgresql, writing
+from collector.central.engine import (
+    DatabaseAway,
+    open_engine,
+    open_postgresql,
+    postgresql_engine,
+    postgresql_url,
+    writing,
+)
 from collector.central.evidence import Evidence, Quarantined, evidence_of, keep, quarantined
 from collector.central.registry import Registry
 from collector.central.status import healths, keep_statuses
 from collector.config import load_central
 from collector.exits import Unreachable, UsageFault
 from collector.model import Status
+from drivers.strict_yaml import ConfigError
 from tests.broker import eventually
 from tests.central.books import Centre
 from tests.central.building import GATEWAY, PROFILE, Meterline, batch, bring, central_yaml, point, snapshot
@@ -102,6 +110,39 @@ def test_a_password_file_that_is_gone_is_a_fault_of_the_configuration(
     (tmp_path / "password").unlink()
     with pytest.raises(UsageFault, match=r"database: .*cannot be read"):
         open_engine(config)
+
+
+SCHEME = "postgresql+psycopg://"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/n",
+        "u@/n",
+        "u@:5433/n",
+        "h/n",
+        "[::1]:5432/n",
+        "/n?host=/run/postgresql",
+        "u@h/n?sslmode=verify-full&sslrootcert=/c",
+    ],
+)
+def test_a_server_is_named_by_host_or_socket_and_by_how_it_is_proven(tmp_path: Path, url: str) -> None:
+    config = load_central(configured(tmp_path, url=SCHEME + url))
+    engine = postgresql_engine(postgresql_url(config))
+    assert (engine.url.database, engine.url.password) == ("n", None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["h/n?", "h/n?a=b", "h/n?options=-csynchronous_commit=off", "h/n?password=geheim", "u:geheim@h/n", "h n/n", "h"],
+)
+def test_any_other_word_in_a_url_is_refused_and_a_password_not_repeated(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_central(configured(tmp_path, url=SCHEME + url))
+    (fault,) = refused.value.faults
+    assert "geheim" not in fault
+    assert ("password_file" in fault) == ("geheim" in url)
 
 
 def test_a_database_that_cannot_hold_every_letter_is_refused(postgres: Cluster, name: str) -> None:

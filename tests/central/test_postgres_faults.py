@@ -14,12 +14,14 @@ import pytest
 from sqlalchemy import Engine
 
 from collector.central import closing, ledger
+from collector.central import restore as restores
 from collector.central import worker as worker_module
 from collector.central.billing_files import Draft
 from collector.central.engine import DatabaseAway
 from collector.central.registry import Registry
 from collector.clock import SystemClock
 from tests.broker import Mosquitto, eventually
+from tests.central import drill
 from tests.central.books import Centre, at, point
 from tests.central.building import Meterline, batch, bring, central_yaml, snapshot
 from tests.central.databases import VARIABLE, drop_all, make_template, open_database
@@ -73,22 +75,25 @@ def digests(centre: Centre) -> list[str]:
 # ----------------------------------------------------------------------------- a close
 
 
+def lose_commit(engine: Engine, away: Callable[[], None], patched: pytest.MonkeyPatch, *, arrives: bool) -> None:
+    """Let the server go away just before it commits, or just after it has and before it could say so."""
+    commit = engine.dialect.do_commit
+
+    def committing(connection: Any) -> None:
+        if arrives:
+            commit(connection)
+            away()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        away()
+        commit(connection)
+
+    patched.setattr(engine.dialect, "do_commit", committing)
+
+
 def broken_at(place: str, centre: Centre, away: Callable[[], None], patched: pytest.MonkeyPatch) -> None:
     """Let the server go away at this place of a close."""
     if place.startswith("commit"):
-        commit = centre.engine.dialect.do_commit
-
-        def committing(connection: Any) -> None:
-            if place == "commit did not arrive":
-                away()
-                commit(connection)
-            else:
-                commit(connection)
-                away()
-                # What a client sees whose server died after it had committed and before it had said so.
-                raise psycopg.OperationalError("server closed the connection unexpectedly")
-
-        patched.setattr(centre.engine.dialect, "do_commit", committing)
+        lose_commit(centre.engine, away, patched, arrives=place == "commit was not heard of")
         return
     when, _, name = place.partition(" ")
     where: Any = {"finish": Draft, "publish": Draft}.get(name, ledger)
@@ -111,8 +116,13 @@ PLACES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["immediate", "fast", "kill"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "how"),
+    [
+        *((place, "kill") for place in PLACES), ("after append", "fast"), ("after append", "immediate"),
+        ("commit did not arrive", "fast"), ("commit was not heard of", "immediate"),
+    ],
+)  # fmt: skip
 def test_a_close_whose_database_goes_away_is_whole_or_was_never_and_repeats_to_the_same_bytes(
     undisturbed: Centre, server: Cluster, tmp_path: Path, place: str, how: str
 ) -> None:
@@ -152,6 +162,36 @@ def test_the_command_says_in_one_line_that_the_database_went_away_and_exits_with
     assert "cannot be used now" in answer.err
     server.start()
     assert meterline("close", "2026-10", "--config", config).status == 0
+
+
+@pytest.mark.parametrize("place", ["in the middle", "commit did not arrive", "commit was not heard of"])
+def test_a_restore_whose_database_goes_away_is_run_again(
+    tmp_path: Path, server: Cluster, meterline: Meterline, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    original = drill.building(tmp_path / "here")
+    file = drill.made(original, tmp_path / "centre.backup")
+    config, yaml = drill.empty(tmp_path / "there"), tmp_path / "there/central.yaml"
+    with monkeypatch.context() as patched:
+        if place == "in the middle":
+            fill = restores._Restore._fill
+            patched.setattr(restores._Restore, "_fill", lambda *a: (server.stop() if server.runs() else None, fill(*a)))
+        else:
+            engine_of = restores.postgresql_engine
+
+            def losing(url: Any) -> Engine:
+                engine = engine_of(url)
+                lose_commit(engine, server.stop, patched, arrives=place == "commit was not heard of")
+                return engine
+
+            patched.setattr(restores, "postgresql_engine", losing)
+        answer = meterline("restore", file, "--config", yaml)
+    assert (answer.status, answer.err.count("\n"), "cannot be used now" in answer.err) == (6, 1, True)
+    server.start()
+    assert meterline("registry", "list", "--config", yaml).status == 6
+    answer = meterline("restore", file, "--config", yaml)
+    assert answer.status == 0
+    assert answer.err.startswith("the restore that was cut off" if place == "commit was not heard of" else "restored")
+    assert drill.state(config) == drill.state(original)
 
 
 # ----------------------------------------------------------------------------- the road of a reading
