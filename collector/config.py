@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from collector.config_central import CentralConfig, load_central
-from collector.config_file import Mqtt
-from collector.config_gateway import GatewayConfig, Line, Meter, Spool, load_gateway
+from collector.config_file import Metrics, Mqtt
+from collector.config_gateway import GatewayConfig, Line, Meter, Spool, load_gateway, spool_of
 from drivers import strict_yaml
 from drivers.strict_yaml import ConfigError
 
@@ -16,12 +16,14 @@ __all__ = [
     "GatewayConfig",
     "Line",
     "Meter",
+    "Metrics",
     "Mqtt",
     "Spool",
     "check_file",
     "kind_of",
     "load_central",
     "load_gateway",
+    "spool_of",
 ]
 
 

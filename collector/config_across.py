@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,11 @@ from collector.config_file import Faults, at, check_secret
 from drivers import obis, profile
 from drivers.profile import Profile
 from drivers.strict_yaml import ConfigError, Document, Location
+from drivers.table import driver
+
+# Protocols whose frames begin with the same address byte and end with the same check. A Mercury of a Modbus meter's
+# address would hear each of its requests (03, read registers) as an order to write (Incotex, 12.2020, 1.5.3).
+ADDRESS_BYTE = dict.fromkeys(("modbus", "mercury"), "address byte")
 
 
 def load_profile(name: str, folder: Path) -> Profile:
@@ -24,17 +29,14 @@ def load_profile(name: str, folder: Path) -> Profile:
     return profile.load(str(folder / name) if name.endswith(".yaml") else name)
 
 
-def _modbus_address(text: str, port: str) -> str:
-    """Modbus over serial line V1.02, 2.2: slaves have 1 to 247; a TCP device may also answer 0 and 255 (its own)."""
-    most = 255 if port.startswith("tcp://") else 247
-    number = int(text) if re.fullmatch(r"[0-9]{1,6}", text) else -1
-    if not 1 <= number <= 247 and not (most == 255 and number in (0, 255)):
-        raise ValueError("a Modbus address is a decimal number from 1 to 247")
-    return str(number)
-
-
-# protocol -> (address as it stands, port) to its one normal form; raises ValueError that says what would be right
-ADDRESSES: dict[str, Callable[[str, str], str]] = {"modbus": _modbus_address}
+def misplaced(known: Profile, port: str) -> str:
+    """Why a meter of this profile cannot be asked at a port of this kind; "" where it can."""
+    if port.startswith("tcp://") and known.protocol != "modbus":
+        return (
+            f"{known.id} does not speak Modbus TCP; a converter that passes its bytes on is socket:// (set to the "
+            "meter's speed) or rfc2217://"
+        )
+    return ""
 
 
 @dataclass(frozen=True)
@@ -144,21 +146,24 @@ class Across:
             first.setdefault(name.casefold(), place)
 
     def _unique_addresses(self, places: list[_Place]) -> None:
-        first: dict[tuple[Any, str, str], _Place] = {}
+        seen: dict[tuple[Any, str], dict[str, _Place]] = {}
         for place in places:
             known, address = self._profile(place), place.text("address")
             if known is None or address is None:
                 continue
             try:
-                address = ADDRESSES[known.protocol](address, str(place.line.get("port")))
+                address = driver(known.protocol).normal_address(address, str(place.line.get("port")))
             except ValueError:
                 continue
-            key = (id(place.line), known.protocol, address)
-            if key in first:
-                other = first[key]
-                text = f"address {address} is taken on this line by {other.text('id')}, {_where(other, 'address')}"
+            others = seen.setdefault((id(place.line), ADDRESS_BYTE.get(known.protocol, known.protocol)), {})
+            other, text = others.get(address), f"address {address} is taken on this line by"
+            if others and "" in (address, *others):  # IEC 62056-21: who is asked without an address is all that hear it
+                other = others.get("") or next(iter(others.values()))
+                text = "a meter without an address must be the only one of its protocol on a line; here is also"
+            if other is not None:
+                text = f"{text} {other.text('id')}, {_where(other, 'address')}"
                 self.faults.add(place.document, (*place.location, "address"), text)
-            first.setdefault(key, place)
+            others.setdefault(address, place)
 
     def _profile(self, place: _Place) -> Profile | None:
         name = place.text("profile")
@@ -183,18 +188,21 @@ class Across:
         self._serial_number(place, known)
         if (address := place.text("address")) is not None:
             try:
-                ADDRESSES[known.protocol](address, str(place.line.get("port")))
+                driver(known.protocol).normal_address(address, str(place.line.get("port")))
             except ValueError as error:
-                complain("address", f"{error} (here: {address[:80]!r})")
+                complain("address", str(error))
+        if text := misplaced(known, str(place.line.get("port"))):
+            complain("profile", text)
         framing = place.text("framing") or place.line.get("framing")
-        if known.protocol == "modbus" and isinstance(framing, str) and framing.startswith("7"):
-            complain(
-                "framing", f"Modbus RTU has 8 data bits, such as {known.line.framing}; this meter would get {framing}"
-            )
+        if isinstance(framing, str) and re.fullmatch("[78][NEO][12]", framing):
+            try:
+                driver(known.protocol).port_framing(framing)
+            except ValueError as error:
+                complain("framing", f"{error}; this meter would get {framing}, its profile's is {known.line.framing}")
         for number, code in enumerate(place.raw.get("quantities") or ()):
             if not isinstance(code, str) or not re.fullmatch(r"\d{1,3}\.\d{1,3}\.\d{1,3}", code):
                 continue
-            if code not in known.registers:
+            if code not in known.registers and not known.takes_every:
                 quantities = [c for c in known.registers if not obis.parse(c).is_energy]
                 complain(("quantities", number), f"{known.id} has no {code}; it has {', '.join(quantities) or 'none'}")
             elif obis.parse(code).is_energy:
@@ -217,7 +225,10 @@ class Across:
             self.faults.add(place.document, location, text)
 
     def _speeds(self, lines: dict[str, dict[str, Any]], places: list[_Place]) -> None:
-        """A transparent converter cannot switch: all its meters must have the speed and framing it is set to."""
+        """A transparent converter cannot switch: all its meters must have the speed and framing it is set to.
+
+        Where a driver does parity itself, the converter's framing is that of the bare eight bits.
+        """
         for line in lines.values():
             if not str(line.get("port")).startswith("socket://"):
                 continue
@@ -228,14 +239,22 @@ class Across:
                     continue
                 speed = place.text("baudrate") or line.get("baudrate") or str(known.line.baudrate)
                 framing = place.text("framing") or line.get("framing") or known.line.framing
+                with suppress(ValueError):
+                    framing = driver(known.protocol).port_framing(framing)
                 found = f"{speed} {framing}"
                 if first is not None and found != first[0]:
                     text = (
-                        f"this meter is asked at {found}, {first[1].text('id')} at {first[0]} "
+                        f"this meter needs the converter at {found}, {first[1].text('id')} at {first[0]} "
                         f"({_where(first[1], 'id')}); socket:// cannot switch: set baudrate and framing of the line"
                     )
                     self.faults.add(place.document, place.location, text)
                 first = first or (found, place)
+                if known.protocol == "iec62056-21" and speed == "300":
+                    text = (
+                        "a session that begins at 300 baud stays there, since socket:// cannot switch: a readout may "
+                        "take minutes; use the converter's rfc2217:// service, or set the meter to a fixed speed"
+                    )
+                    self.faults.warn(place.document, place.location, text)
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from collector.config_fields import (
     SECOND,
     FilePath,
     Keep,
+    LogForm,
     Section,
     Text,
     Truth,
@@ -23,7 +24,7 @@ from collector.config_fields import (
     from_text,
     read_secret,
 )
-from collector.config_file import Faults, Mqtt, at, check_mqtt, check_secret
+from collector.config_file import Faults, Metrics, Mqtt, at, check_mqtt, check_secret
 from drivers import strict_yaml
 
 # Without a host: the server's socket on this machine, in its usual folder or the one that `?host=` names. The other
@@ -112,6 +113,9 @@ class CentralFile(Section):
     store: Store = Store()
     require_act: Truth = False
     out: FilePath | None = None
+    publish_billing: Truth = False
+    log: LogForm = "plain"
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,9 @@ class CentralConfig:
     require_act: bool
     out: Path
     warnings: tuple[str, ...] = ()
+    log: LogForm = "plain"
+    metrics: Metrics | None = None
+    publish_billing: bool = False
 
 
 def load_central(path: Path) -> CentralConfig:
@@ -156,4 +163,7 @@ def load_central(path: Path) -> CentralConfig:
         require_act=form.require_act,
         out=form.out or form.data / "out",
         warnings=tuple(faults.warnings),
+        log=form.log,
+        metrics=form.metrics,
+        publish_billing=form.publish_billing,
     )

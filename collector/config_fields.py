@@ -1,11 +1,13 @@
 """The typed scalars of configuration files: text as it stands in YAML becomes numbers, durations, paths, addresses.
 
 Each validator takes text (a value that has its type already passes) and raises ValueError that says what would be
-right. Relative paths are relative to the file: `validate` hands its folder over.
+right. Relative paths are relative to the file: `validate` hands its folder over. Under systemd a credential of the
+same name comes first.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -146,11 +148,23 @@ def _code(text: str) -> str:
     return str(obis.parse(text))
 
 
+def located(folder: Path, text: str) -> Path:
+    """Where a path of a file in `folder` leads.
+
+    Under systemd (LoadCredential=) a secret is handed to the service in a folder of its own, under the name that it has
+    in the file; there it is looked for first, so that the same file is right for the service and for `config check`.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and "/" not in text and (handed := Path(credentials, text)).is_file():
+        return handed
+    return folder / text
+
+
 def _path(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
         if not value or "\0" in value:
             raise ValueError("the path of a file is wanted")
-        return Path((info.context or {}).get("folder", ".")) / value
+        return located(Path((info.context or {}).get("folder", ".")), value)
     if isinstance(value, Path):
         return value
     raise ValueError(f"the path of a file is wanted, not {_kind(value)}")
@@ -182,6 +196,15 @@ def _mqtt_url(text: str) -> str:
     return text
 
 
+def _listen(text: str) -> str:
+    match = re.fullmatch(r"(?:([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise ValueError(
+            "an address to listen at is wanted: 127.0.0.1:9101, [::1]:9101, or a port of this computer alone"
+        )
+    return f"{match[1] or '127.0.0.1'}:{match[2]}"
+
+
 def one_of(*words: str) -> BeforeValidator:
     """One of these words."""
 
@@ -208,6 +231,8 @@ FilePath = Annotated[Path, BeforeValidator(_path)]
 Port = Annotated[str, from_text(_port)]
 MqttUrl = Annotated[str, from_text(_mqtt_url)]
 MeterTime = Annotated[Literal["local", "standard", "utc"], one_of("local", "standard", "utc")]
+Listen = Annotated[str, from_text(_listen)]
+LogForm = Annotated[Literal["plain", "json"], one_of("plain", "json")]
 Protocol = Annotated[Literal["auto", "5", "3.1.1"], one_of("auto", "5", "3.1.1")]
 
 # Readings older than this are of no use to a bill that is corrected; a typo such as 4000d is caught.

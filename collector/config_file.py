@@ -1,4 +1,4 @@
-"""Reads a configuration file through its schema, collects every fault; and the MQTT section that both ends share."""
+"""Reads a configuration file through its schema, collects every fault; and the sections that both ends share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from collector.config_fields import FilePath, MqttUrl, Protocol, Section, Text, keys, read_secret
+from collector.config_fields import FilePath, Listen, MqttUrl, Protocol, Section, Text, keys, located, read_secret
 from drivers.strict_yaml import ConfigError, Document, Location
 
 S = TypeVar("S", bound=Section)
@@ -33,6 +33,18 @@ class Mqtt(Section):
     def password(self) -> str | None:
         """The password from its file. Raises ValueError when the file cannot be read or is empty."""
         return None if self.password_file is None else read_secret(self.password_file)
+
+
+class Metrics(Section):
+    """Where Prometheus may ask for figures: `host:port`, or a port of this computer alone."""
+
+    listen: Listen
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class Faults:
@@ -119,7 +131,7 @@ def at(data: Any, *location: str | int) -> Any:
 def path_at(document: Document, folder: Path, *location: str | int) -> Path | None:
     """The path that stands at a location, relative to the file's folder."""
     text = at(document.data, *location)
-    return folder / text if isinstance(text, str) and text and "\0" not in text else None
+    return located(folder, text) if isinstance(text, str) and text and "\0" not in text else None
 
 
 def check_secret(faults: Faults, document: Document, folder: Path, *location: str | int) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from collector.config_across import ADDRESSES, Across, load_profile
+from collector.config_across import Across, load_profile
 from collector.config_fields import (
     DAY,
     Baudrate,
@@ -23,6 +23,7 @@ from collector.config_fields import (
     Interval,
     Keep,
     ListOf,
+    LogForm,
     MeterTime,
     Name,
     Port,
@@ -33,10 +34,11 @@ from collector.config_fields import (
     Zone,
     whole,
 )
-from collector.config_file import Faults, Mqtt, check_mqtt
+from collector.config_file import Faults, Metrics, Mqtt, check_mqtt, path_at
 from drivers import strict_yaml
 from drivers.profile import Profile
 from drivers.strict_yaml import ConfigError, Document
+from drivers.table import driver
 
 # ----------------------------------------------------------------------------- the form of the files
 
@@ -98,6 +100,8 @@ class GatewayFile(Section):
     mqtt: Mqtt
     spool: Spool
     lines: ListOf[LinePart]
+    log: LogForm = "plain"
+    metrics: Metrics | None = None
 
 
 class AdditionFile(Section):
@@ -148,6 +152,8 @@ class GatewayConfig:
     spool: Spool
     lines: tuple[Line, ...]
     warnings: tuple[str, ...] = ()
+    log: LogForm = "plain"
+    metrics: Metrics | None = None
 
 
 def load_gateway(path: Path) -> GatewayConfig:
@@ -171,6 +177,18 @@ def load_gateway(path: Path) -> GatewayConfig:
     return _together(form, [part for _, part in additions if part is not None], folder, faults.warnings)
 
 
+def spool_of(path: Path) -> Path:
+    """Where the spool of a gateway.yaml is. Nothing else of the file is looked at: whoever only wants to talk to the
+    gateway need not be able to read its secrets. Raises ConfigError."""
+    document = strict_yaml.load(path)
+    found = path_at(document, path.absolute().parent, "spool", "path")
+    if found is None:
+        raise ConfigError(
+            [f"{path}: spool.path: this key is required; without it nobody knows where the gateway listens"]
+        )
+    return found
+
+
 def _together(form: GatewayFile, additions: list[AdditionFile], folder: Path, warnings: list[str]) -> GatewayConfig:
     ended = {ending.id: ending.at for part in additions for ending in part.ended}
     lines = []
@@ -183,7 +201,7 @@ def _together(form: GatewayFile, additions: list[AdditionFile], folder: Path, wa
                 Meter(
                     id=meter.id,
                     profile=known,
-                    address=ADDRESSES[known.protocol](meter.address, line.port),
+                    address=driver(known.protocol).normal_address(meter.address, line.port),
                     serial_number=meter.serial_number,
                     baudrate=meter.baudrate or line.baudrate or known.line.baudrate,
                     framing=meter.framing or line.framing or known.line.framing,
@@ -196,5 +214,13 @@ def _together(form: GatewayFile, additions: list[AdditionFile], folder: Path, wa
             )
         lines.append(Line(line.name, line.port, tuple(meters), line.silent_share))
     return GatewayConfig(
-        form.gateway, form.time_zone, form.interval, form.mqtt, form.spool, tuple(lines), tuple(warnings)
+        gateway=form.gateway,
+        time_zone=form.time_zone,
+        interval=form.interval,
+        mqtt=form.mqtt,
+        spool=form.spool,
+        lines=tuple(lines),
+        warnings=tuple(warnings),
+        log=form.log,
+        metrics=form.metrics,
     )

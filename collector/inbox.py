@@ -149,6 +149,11 @@ class InboxFile:
         """The oldest batches of one kind that wait for their sinks, in the order of their arrival."""
         return self._stored("WHERE settled = ? AND kind = ? ORDER BY id LIMIT ?", (NEVER, kind, limit))
 
+    def unsettled_of(self, keys: Sequence[tuple[str, str, int]]) -> list[Stored]:
+        """Those of these batches (gateway, spool, sequence) that wait for their sinks."""
+        where = "WHERE gateway = ? AND spool = ? AND sequence = ? AND settled = ?"
+        return [stored for key in keys for stored in self._stored(where, (*key, NEVER))]
+
     def settle(self, ids: Sequence[int], now: int) -> None:
         """Every sink has answered for these. Settled ones keep their first time."""
         self._change_each(

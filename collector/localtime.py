@@ -66,6 +66,7 @@ def month_text(year: int, month: int) -> str:
     return f"{year:04d}-{month:02d}"
 
 
+@lru_cache(maxsize=4096)
 def next_month(text: str, step: int = 1) -> str:
     """The month `step` months later (or earlier, if negative) as YYYY-MM."""
     year, month = parse_month(text)

@@ -28,7 +28,7 @@ from collector.model import NAME, Batch, BatchClass, Evicted, Receipt, Snapshot,
 __all__ = [
     "ACTS_OF_ALL", "MAX_PAYLOAD", "READINGS_OF_ALL", "STATUS_OF_ALL", "BadSnapshot", "Envelope", "Group", "Key",
     "MessageFault", "acts_topic", "decode_batch", "decode_receipt", "decode_status", "encode", "open_envelope",
-    "parse_topic", "readings_topic", "receipt_topic", "split", "status_topic", "tombstone",
+    "parse_topic", "readings_topic", "receipt_topic", "split", "status_topic", "tombstone", "topic_of",
 ]  # fmt: skip
 
 ENVELOPE = 1024  # bytes of a batch around its snapshots and profiles at most: three names, a zone, the field names
@@ -174,6 +174,11 @@ READINGS_OF_ALL, ACTS_OF_ALL, STATUS_OF_ALL = (f"{ROOT}/+/{kind}" for kind in ("
 
 def readings_topic(gateway: str) -> str:
     return f"{ROOT}/{gateway}/readings"
+
+
+def topic_of(gateway: str, payload: bytes) -> str:
+    """The topic of a batch of ours: keys are sorted, so that one with an act begins with it."""
+    return acts_topic(gateway) if payload.startswith(b'{"act":') else readings_topic(gateway)
 
 
 def acts_topic(gateway: str) -> str:

@@ -49,7 +49,10 @@ class Failure(Frozen):
 
 
 class Snapshot(Frozen):
-    """One asking of one meter: what it said, or the failure. Absence is data."""
+    """One asking of one meter: what it said, or the failure. Absence is data.
+
+    `quality`: what its bytes lacked to show damage, "no-checksum" or "no-parity".
+    """
 
     meter: Name
     serial_number: str | None = Field(default=None, max_length=64)
@@ -62,6 +65,7 @@ class Snapshot(Frozen):
     frozen: Mapping[Month, Mapping[Code, Wh]] = Field(default_factory=dict)
     quantities: Mapping[Code, float] = Field(default_factory=dict)
     raw: Mapping[str, HexText] = Field(default_factory=dict)
+    quality: tuple[Annotated[str, Field(max_length=32)], ...] = ()
     failure: Failure | None = None
 
     @property

@@ -80,6 +80,7 @@ class OutboxState(NamedTuple):
     of them are parked. `evicted` counts the snapshots that are lost, to make room or to damage. `fill` is the share of
     the room (0 to 1) that is taken by what nobody else holds; `days_left` how long the rest lasts, without receipts,
     at the pace of the last two days (None: not known yet). `only_keep_left`: an interval batch would not be taken now.
+    `oldest`: when the oldest batch without a receipt was appended (milliseconds). `bytes`: those of the pages in use.
     """
 
     id: str
@@ -91,6 +92,8 @@ class OutboxState(NamedTuple):
     days_left: float | None
     damage: str | None
     only_keep_left: bool
+    oldest: int | None = None
+    bytes: int = 0
 
 
 def find(connection: Connection, spool: str, sequence: int) -> EntryRow | None:
@@ -141,6 +144,20 @@ def oldest(connection: Connection, state: int, kinds: Collection[int]) -> EntryR
     )
     row = connection.execute(f"{FIND} WHERE id = (SELECT min(id) FROM ({of_each}))").fetchone()
     return EntryRow(*row) if row else None
+
+
+def oldest_at(connection: Connection, settled: Collection[int]) -> int | None:
+    """When the first was appended that has no receipt (milliseconds), without the row numbers in `settled`."""
+    marks = ", ".join("?" * len(settled))
+    of_each = " UNION ALL ".join(
+        f"SELECT min(id) AS id FROM outbox WHERE state = {state} AND kind = {kind} AND id NOT IN ({marks})"
+        for state in (WAITING, PARKED)
+        for kind in (KEEP, INTERVAL, TOMBSTONE)
+    )
+    row = connection.execute(
+        f"SELECT at FROM outbox WHERE id = (SELECT min(id) FROM ({of_each}))", (*settled,) * 6
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def newest(connection: Connection) -> int:

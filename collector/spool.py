@@ -4,7 +4,7 @@ Rule 1. A batch is committed to the disk before anybody is told of it. Its bytes
 Rule 2. Its key is (spool, sequence). `spool` is made with the file, sequences begin at 1 and have no holes, and no key
         is given twice: the newest entry of a file stays, so that its number is remembered.
 Rule 3. Only a receipt with the key and the digest of the bytes makes a batch deletable. It goes, oldest first, when
-        space or age asks for it.
+        space or age asks for it. Until then it can be sent again, to a centre that has lost it.
 Rule 4. When that is not enough, un-receipted `interval` batches go, oldest first. Each leaves a tombstone under its
         key, which is sent in its place and keeps the digest of what it stands for. `keep` never goes.
 Rule 5. When nothing may go any more, `interval` is refused (SpoolFull), and `keep` is still taken as long as the disk
@@ -56,7 +56,7 @@ from collector.outbox import (
 
 __all__ = [
     "Entry", "Inbox", "InboxState", "Incoming", "Outbox", "OutboxState", "SpoolFull", "SpoolUnusable", "Stored",
-    "Unreadable", "unpark_beside",
+    "Unreadable", "resend_beside",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class Outbox:
             return True
 
     def park(self, spool: str, sequence: int, sha256: str, code: str) -> bool:
-        """The centre refuses it for good: it stays, unsent, until `unpark`. False as in `settle`, or when receipted.
+        """The centre refuses it for good: it stays, unsent, until `resend`. False as in `settle`, or when receipted.
 
         A `conflict` about a tombstone says that the centre holds the batch that the tombstone stands for: settled.
         """
@@ -185,10 +185,13 @@ class Outbox:
                 self._change(lambda: self._file.execute(sql, (PARKED, code, row.id)))
             return True
 
-    def unpark(self) -> int:
-        """Let every parked batch be sent again. The answer says how many."""
+    def resend(self, since: int | None = None) -> int:
+        """Let every parked batch be sent again and, with `since`, each appended at or after it (milliseconds).
+
+        For a centre that has lost what it had receipted: to one that has not, a repeat is a no-op. How many they are.
+        """
         with self._file.lock:
-            return self._change(lambda: _unpark(self._file.execute))
+            return self._change(lambda: _resend(self._file.execute, since))
 
     def state(self, now: int) -> OutboxState:
         """What the file holds at `now` (milliseconds)."""
@@ -326,22 +329,32 @@ class Outbox:
             days_left=round(max(0.0, limit - taken) / per_day, 1) if per_day else None,
             damage=self._damage(),
             only_keep_left=not may_go and live + TYPICAL + SPARE > limit,
+            oldest=outbox.oldest_at(self._file.connection, self._noted),
+            bytes=live,
         )
 
 
-def _unpark(execute: Callable[[str], Cursor]) -> int:
-    (parked,) = execute(f"SELECT count(*) FROM outbox WHERE state = {PARKED}").fetchone()
-    execute(f"UPDATE outbox SET state = {WAITING} WHERE state = {PARKED}")
-    return int(parked)
+def _resend(execute: Callable[..., Cursor], since: int | None) -> int:
+    again, bound = f"state = {PARKED}", tuple[int, ...]()
+    if since is not None:
+        # Not a receipted tombstone: it stands for readings that nobody has, or that the centre had after all.
+        again, bound = f"{again} OR (state = {RECEIPTED} AND kind != {TOMBSTONE} AND at >= ?)", (since,)
+    (count,) = execute(f"SELECT count(*) FROM outbox WHERE {again}", bound).fetchone()
+    execute(f"UPDATE outbox SET state = {WAITING} WHERE {again}", bound)
+    return int(count)
 
 
-def unpark_beside(path: Path) -> int:
-    """`Outbox.unpark` from another process, beside a gateway that may be running. Raises SpoolFull, SpoolUnusable."""
+def resend_beside(path: Path, since: int | None) -> int:
+    """`Outbox.resend` from another process. Raises SpoolFull, SpoolUnusable.
+
+    A gateway that runs beside it notices; but the receipts that it holds in RAM (rule 7) it will write all the same: of
+    those that came last some may stay receipted. So a running one is better asked itself (`collector.control`).
+    """
     if not path.exists():
         raise SpoolUnusable(f"{path} is not there; check spool.path in gateway.yaml")
     try:
         with closing(connect(path)) as connection, transaction(prepare(connection)):
-            return _unpark(connection.execute)
+            return _resend(connection.execute, since)
     except sqlite3.Error as error:
         raise in_words(error, path) from error
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -104,9 +103,17 @@ Parser = Callable[[bytes], More | Done[Any] | Never]
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Put `data` on the wire after the silence that the line rules ask for. Characters are 8 bits as on the wire."""
+    """Put `data` on the wire after the silence that the line rules ask for. Characters are 8 bits as on the wire.
+
+    `secret`: the part of `data` that is a password, as it is on the wire. No trace and no evidence shows it.
+    `silence`: seconds of it that the protocol asks for, where that is more than the line's rule. `reply`: said within a
+    session to one who waits for it, after the protocol's own pause: the rule, which is for requests, is not kept.
+    """
 
     data: bytes
+    secret: bytes = b""
+    silence: float = 0.0
+    reply: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +123,16 @@ class Receive:
     `first` and `between` are seconds: to the first byte, and between two bytes, both beyond the time that the
     characters themselves take on the wire. `most` bytes at the most, else the frame is damage. The whole has no limit
     of its own: a full readout at 300 baud takes four minutes.
+
+    What equals the request is an echo of it. `same`: the right answer may be the request's own bytes too (a channel
+    test); whoever owns the wire then tells the two apart, by what follows and by what else it knows of the wire.
     """
 
     parse: Parser
     first: float
     between: float
     most: int = 512
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +179,23 @@ def exchange(
     most: int = 512,
     damaged_again: int = 2,
     late: float | None = None,
+    secret: bytes = b"",
+    silence: float = 0.0,
+    same: bool = False,
 ) -> Dialogue[Any]:
     """One question and its answer, asked again as the error's class says.
 
     Damage is asked again `damaged_again` times (two: with one frame in ten damaged, one reading in a thousand is lost),
     silence once, a refusal never. While an answer may still be under way, the line is drained for `late` seconds before
     the same question, and `LATE` times that before whatever comes next (rule 5). `late` is `first` unless it is told;
-    0 where an answer names its question.
+    0 where an answer names its question. `secret`, `silence`: as in `Send`; `same`: as in `Receive`.
 
     Returns the frame; raises the last DriverError.
     """
     late = first if late is None else late
-    answer, due = yield from _asked_again(request, Receive(parse, first, between, most), damaged_again, late)
+    answer, due = yield from _asked_again(
+        Send(request, secret, silence), Receive(parse, first, between, most, same), damaged_again, late
+    )
     if due and late:
         yield Drain(LATE * late)
     if isinstance(answer, DriverError):
@@ -187,12 +203,12 @@ def exchange(
     return answer
 
 
-def _asked_again(request: bytes, receive: Receive, damaged_again: int, late: float) -> Dialogue[tuple[Any, bool]]:
+def _asked_again(send: Send, receive: Receive, damaged_again: int, late: float) -> Dialogue[tuple[Any, bool]]:
     """The frame, or the last error; and whether an answer may still be under way."""
     silences = damages = 0
     due = False
     while True:
-        yield Send(request)
+        yield send
         try:
             return (yield receive), due
         except NoAnswer as error:
@@ -241,7 +257,9 @@ class Ask:
     them. `frozen`: read the frozen registers too. `refused` holds what this meter refused before (driver's own keys);
     it is not asked again. `baudrate`, `framing` and `turnaround` (seconds the meter thinks before it answers) are what
     requests are planned with. `tcp`: the port frames messages itself (Modbus TCP); `transaction` is where numbering
-    of its requests starts, another for each asking, so that yesterday's answer is nobody's.
+    of its requests starts, another for each asking, so that yesterday's answer is nobody's. `since`: seconds since
+    this meter last answered us, None where nobody knows: what a session that may still be open is judged by.
+    `can_switch`: whether the port can change its speed in the middle of an asking.
     """
 
     address: str
@@ -256,6 +274,8 @@ class Ask:
     refused: frozenset[str] = frozenset()
     tcp: bool = False
     transaction: int = 0
+    can_switch: bool = True
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +306,11 @@ class FrozenSet:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """One asking of one meter. What the meter says is not available is absent from `registers`, never 0."""
+    """One asking of one meter. What the meter says is not available is absent from `registers`, never 0.
+
+    `quality`: what its bytes lacked to show damage: "no-checksum" (a readout without a check character), "no-parity"
+    (somebody on the way took the parity bits off). Such values are carried; what is billed from them is held.
+    """
 
     registers: Mapping[str, Measured] = field(default_factory=dict)
     serial_number: str | None = None
@@ -294,26 +318,4 @@ class Readout:
     frozen: tuple[FrozenSet, ...] = ()
     refused: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HeldFrozen:
-    """A closing in a simulated meter: when (the meter's own naive time), months back, and the registers then."""
-
-    moment: datetime
-    back: int
-    registers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a simulated meter holds at one instant: the other side of `Readout`.
-
-    `registers`: whole Wh (int) of energy codes, Decimal in the SI unit of the others; a code that is missing is
-    answered with the meter's "not available" marker, or zero where it has none. `clock`: the meter's own, naive.
-    """
-
-    registers: Mapping[str, Any]
-    serial_number: str | None = None
-    clock: datetime | None = None
-    frozen: tuple[HeldFrozen, ...] = ()
+    quality: tuple[str, ...] = ()

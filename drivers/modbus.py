@@ -7,7 +7,7 @@ handed back in `Ask.refused`, and are not asked again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from drivers import obis, values
 from drivers.dialogue import (
@@ -23,8 +23,8 @@ from drivers.dialogue import (
     NotInProfile,
     Readout,
     exchange,
-    silence,
 )
+from drivers.meter_side import Wiring
 from drivers.modbus_blocks import Apart, Block, Extent, Rules, blocks, extents, halves, rules
 from drivers.modbus_frames import (
     ILLEGAL_ADDRESS,
@@ -36,22 +36,45 @@ from drivers.modbus_frames import (
     rtu_request,
     unit_address,
 )
-from drivers.modbus_meter import answer, answer_tcp
-from drivers.profile import CLOCK, SERIAL, Profile, Register
+from drivers.modbus_meter import ModbusMeter
+from drivers.modbus_places import ModbusProfile, Register
+from drivers.profile import CLOCK, SERIAL, HexProof
+from drivers.summed import TOTAL, given_codes, is_summed, summands, summed
 
-__all__ = ["Block", "answer", "answer_tcp", "plan", "read", "silence", "understand", "unit_address"]
-
-TOTAL, TARIFFS = "1.8.0", ("1.8.1", "1.8.2", "1.8.3", "1.8.4")
+__all__ = ["Block", "meter", "normal_address", "plan", "port_framing", "read", "understand"]
 
 TCP_WAIT = 1.0  # seconds beyond the meter's own: common gateways wait that long before they say that it is silent
 TCP_MOST = 2048  # bytes: room for some late answers to older questions (at most 260 bytes each), which are passed over
+
+
+# ----------------------------------------------------------------------------- how a meter hangs on its wire
+
+
+def normal_address(address: str, port: str) -> str:
+    """An address in its one spelling. Raises ValueError that says what would be right."""
+    try:
+        return str(unit_address(address, tcp=port.startswith("tcp://")))
+    except NotInProfile as error:
+        raise ValueError(str(error)) from None
+
+
+def port_framing(framing: str) -> str:
+    """The port is opened with the meter's own framing. Raises ValueError for one that RTU cannot have."""
+    if framing[0] != "8":  # Modbus over serial line V1.02, 2.5.1: RTU characters have eight data bits
+        raise ValueError(f"Modbus RTU needs eight data bits, such as 8N1 or 8E1, not {framing}")
+    return framing
+
+
+def meter(profile: ModbusProfile, address: str, wiring: Wiring) -> ModbusMeter:
+    """The meter's side. Raises ValueError for an address that none can have."""
+    return ModbusMeter(profile, int(normal_address(address, "tcp://" if wiring.tcp else "")), wiring)
 
 
 # ----------------------------------------------------------------------------- what is asked
 
 
 def plan(
-    profile: Profile,
+    profile: ModbusProfile,
     codes: Iterable[str] = (),
     *,
     baudrate: int,
@@ -80,31 +103,15 @@ def plan(
     return blocks(_asked(profile, ask), _rules(profile, ask))
 
 
-def _rules(profile: Profile, ask: Ask) -> Rules:
+def _rules(profile: ModbusProfile, ask: Ask) -> Rules:
     return rules(profile, baudrate=ask.baudrate, framing=ask.framing, turnaround=ask.turnaround, refused=ask.refused)
 
 
-def _codes(profile: Profile, codes: Collection[str]) -> tuple[str, ...]:
-    """The codes that a readout is to have. Raises NotInProfile."""
-    known = (*profile.registers, TOTAL) if _is_summed(profile) else tuple(profile.registers)
-    if unknown := sorted(set(codes).difference(known)):
-        raise NotInProfile(f"profile {profile.id} has no {', '.join(unknown)}; it has {', '.join(known)}")
-    return tuple(dict.fromkeys(codes)) or known
-
-
-def _is_summed(profile: Profile) -> bool:
-    return profile.total == "sum" and TOTAL not in profile.registers
-
-
-def _summands(profile: Profile) -> tuple[str, ...]:
-    return tuple(code for code in TARIFFS if code in profile.registers)
-
-
-def _asked(profile: Profile, ask: Ask) -> list[Extent]:
+def _asked(profile: ModbusProfile, ask: Ask) -> list[Extent]:
     """What an asking must read: nothing that was refused before."""
-    names = set(_codes(profile, ask.codes))
-    if TOTAL in names and _is_summed(profile):
-        names.update(_summands(profile))
+    names = set(given_codes(profile, ask.codes))
+    if TOTAL in names and is_summed(profile):
+        names.update(summands(profile))
     names.update(name for name, asked in ((SERIAL, ask.serial), (CLOCK, ask.clock)) if asked)
     return [
         extent
@@ -116,7 +123,7 @@ def _asked(profile: Profile, ask: Ask) -> list[Extent]:
 # ----------------------------------------------------------------------------- our side
 
 
-def read(profile: Profile, ask: Ask) -> Dialogue[Readout]:
+def read(profile: ModbusProfile, ask: Ask) -> Dialogue[Readout]:
     """One asking of one meter: its planned blocks, each asked again as its trouble needs.
 
     A block that the meter refuses (exceptions 1 to 3) is split until the refused values are known; their names, and
@@ -124,7 +131,7 @@ def read(profile: Profile, ask: Ask) -> Dialogue[Readout]:
     NotInProfile where a code is not in the profile or the meter has none of the registers asked for.
     """
     unit = unit_address(ask.address, tcp=ask.tcp)
-    codes, asked, by = _codes(profile, ask.codes), _asked(profile, ask), _rules(profile, ask)
+    codes, asked, by = given_codes(profile, ask.codes), _asked(profile, ask), _rules(profile, ask)
     if not any(extent.name in profile.registers for extent in asked):
         raise NotInProfile(f"the meter refused all of {', '.join(codes)} before; check that it is a {profile.title}")
     asking = _Asking(profile, ask, unit, asked, by)
@@ -140,7 +147,7 @@ def read(profile: Profile, ask: Ask) -> Dialogue[Readout]:
 class _Asking:
     """One asking under way: what the meter gave (`got`, registers' bytes by name), what it refused, and the last no."""
 
-    def __init__(self, profile: Profile, ask: Ask, unit: int, asked: list[Extent], by: Rules) -> None:
+    def __init__(self, profile: ModbusProfile, ask: Ask, unit: int, asked: list[Extent], by: Rules) -> None:
         self.got: dict[str, bytes] = {}
         self.refused: set[str] = set()
         self.last: MeterRefused | None = None
@@ -171,9 +178,9 @@ class _Asking:
     def _ask(self, question: Question) -> Dialogue[bytes]:
         # `between` is as long as `first`: a glitch of the line's drivers before the answer must not cut the meter's
         # time short. The answer ends by its length, so this costs time only where a frame is damaged.
-        first = self._profile.line.timeout
+        first, pause = self._profile.line.timeout, self._profile.line.pause
         if not self._tcp:
-            return exchange(question.rtu(), question.rtu_parser(), first=first, between=first)
+            return exchange(question.rtu(), question.rtu_parser(), first=first, between=first, silence=pause)
         number, self._transaction = self._transaction % 0x10000, self._transaction + 1
         first += TCP_WAIT
         return exchange(
@@ -191,12 +198,13 @@ def _cut(data: bytes, start: int, inside: Iterable[Extent]) -> dict[str, bytes]:
     return {extent.name: data[2 * (extent.address - start) : 2 * (extent.end - start)] for extent in inside}
 
 
-def understand(profile: Profile, request: bytes, answer: bytes) -> Readout:
+def understand(profile: ModbusProfile, proof: HexProof) -> Readout:
     """What a recorded exchange on a serial line says: all values of the profile that lie wholly in the answer.
 
-    `request`: one read request, `answer`: what came, both with their check bytes. The parser is the one that `read`
-    uses. Raises DriverError.
+    `proof.request`: one read request, `proof.answer`: what came, both with their check bytes. The parser is the one
+    that `read` uses. Raises DriverError.
     """
+    request, answer = proof.request, proof.answer
     heard = rtu_request(request)
     if not isinstance(heard, Done) or heard.frame is None or len(request) != 8 or heard.frame.pdu[0] not in READ:
         raise DamagedFrame(f"the request is no sound read request (8 bytes, function 03 or 04): {request.hex(' ')}")
@@ -212,7 +220,7 @@ def understand(profile: Profile, request: bytes, answer: bytes) -> Readout:
                 for extent in extents(profile).values()
                 if extent.function == pdu[0] and start <= extent.address and extent.end <= start + count
             ]
-            return _readout(profile, _cut(data, start, inside), _codes(profile, ()), frozenset())
+            return _readout(profile, _cut(data, start, inside), given_codes(profile, ()), frozenset())
         case More(wanted=wanted):
             raise DamagedFrame(f"asked for {question}: at least {wanted} bytes are missing; came {answer.hex(' ')}")
         case Never(error=error):
@@ -222,11 +230,13 @@ def understand(profile: Profile, request: bytes, answer: bytes) -> Readout:
 # ----------------------------------------------------------------------------- what the registers say
 
 
-def _readout(profile: Profile, got: Mapping[str, bytes], codes: Iterable[str], refused: frozenset[str]) -> Readout:
+def _readout(
+    profile: ModbusProfile, got: Mapping[str, bytes], codes: Iterable[str], refused: frozenset[str]
+) -> Readout:
     """The values of `codes` in the registers' bytes by name. Raises NotInProfile for a serial number that is none."""
     measured = {code: _measured(profile, code, it, got[code]) for code, it in profile.registers.items() if code in got}
-    if _is_summed(profile):
-        measured[TOTAL] = _sum([measured.get(code) for code in _summands(profile)])
+    if is_summed(profile):
+        measured[TOTAL] = summed(profile, measured)
     serial = None
     if not isinstance(profile.serial, str) and SERIAL in got:
         try:
@@ -246,7 +256,7 @@ def _readout(profile: Profile, got: Mapping[str, bytes], codes: Iterable[str], r
     )
 
 
-def _measured(profile: Profile, code: str, register: Register, raw: bytes) -> Measured | None:
+def _measured(profile: ModbusProfile, code: str, register: Register, raw: bytes) -> Measured | None:
     """One value; None where the meter says that it is not available."""
     settings = profile.modbus
     value = values.decode_number(register.type, raw, settings.word_order, settings.not_available)
@@ -257,15 +267,7 @@ def _measured(profile: Profile, code: str, register: Register, raw: bytes) -> Me
     return Measured(carried(register.type, value, register.factor), meaning.unit, raw)
 
 
-def _sum(parts: list[Measured | None]) -> Measured | None:
-    """The total of a meter without a total register; None unless every tariff is there."""
-    there = [part for part in parts if part is not None]
-    if not there or len(there) < len(parts):
-        return None
-    return Measured(sum(part.value for part in there), there[0].unit, b"".join(part.raw for part in there))
-
-
-def _frozen(profile: Profile, number: int, got: Mapping[str, bytes]) -> FrozenSet | None:
+def _frozen(profile: ModbusProfile, number: int, got: Mapping[str, bytes]) -> FrozenSet | None:
     """The n-th frozen set; None where it was not read, or the meter has not closed that often yet."""
     group = profile.frozen[number - 1]
     registers = {}

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from drivers.dialogue import character_seconds, silence
-from drivers.profile import CLOCK, SERIAL, ClockRegister, Profile, Register, SerialRegister
+from drivers.modbus_places import ClockRegister, ModbusProfile, Register, SerialRegister
+from drivers.profile import CLOCK, SERIAL
 
 Value = Register | SerialRegister | ClockRegister
 
@@ -26,7 +27,7 @@ WORD = 2  # characters of one register
 class Extent:
     """Where a value lies: `count` registers from `address` on, read with `function`.
 
-    The extents of a profile do not overlap (`profile_faults` refuses it).
+    The extents of a profile do not overlap (`modbus_places` refuses it).
     """
 
     function: int
@@ -40,7 +41,7 @@ class Extent:
         return self.address + self.count
 
 
-def values_of(profile: Profile) -> dict[str, Value]:
+def values_of(profile: ModbusProfile) -> dict[str, Value]:
     """Every value of the profile by its name.
 
     Names are OBIS codes, "serial", "clock", "frozen.<n>.<code>" and "frozen.<n>.stamp" (the profile's n-th, from 1).
@@ -55,7 +56,7 @@ def values_of(profile: Profile) -> dict[str, Value]:
     return found
 
 
-def extents(profile: Profile) -> dict[str, Extent]:
+def extents(profile: ModbusProfile) -> dict[str, Extent]:
     """Where every value of the profile lies, by its name."""
     return {
         name: Extent(value.function or profile.modbus.function, value.address, value.words, name)
@@ -77,6 +78,11 @@ class Block:
     def end(self) -> int:
         """The first register behind it."""
         return self.address + self.count
+
+    @property
+    def text(self) -> str:
+        """The request in short: function, first register, how many."""
+        return f"{self.function:02d} {self.address:04X}+{self.count}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +122,17 @@ class Rules:
     register: float
 
 
-def rules(profile: Profile, *, baudrate: int, framing: str, turnaround: float, refused: Iterable[str]) -> Rules:
+def rules(profile: ModbusProfile, *, baudrate: int, framing: str, turnaround: float, refused: Iterable[str]) -> Rules:
     """The rules for one meter. `turnaround`: seconds it thinks; `refused`: what `read` learnt of it before."""
     character = 1000 * character_seconds(baudrate, framing)
     quiet = 1000 * silence(baudrate)
+    before = max(quiet, 1000 * profile.line.pause)
     return Rules(
         most=profile.modbus.most_registers,
         alone=frozenset(profile.modbus.alone),
         apart=frozenset(apart for key in refused if (apart := Apart.parse(key))),
         # A meter knows the end of a request by the same silence (V1.02, 2.5.1.1), so it cannot think for less.
-        request=quiet + (REQUEST + FRAME) * character + max(1000 * turnaround, quiet),
+        request=before + (REQUEST + FRAME) * character + max(1000 * turnaround, quiet),
         register=WORD * character,
     )
 

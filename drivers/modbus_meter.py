@@ -6,7 +6,8 @@ from bisect import bisect_left
 from decimal import Decimal
 
 from drivers import values
-from drivers.dialogue import Done, Held, HeldFrozen, More, Never
+from drivers.dialogue import Done, More, Never
+from drivers.meter_side import Held, HeldFrozen, Reaction, Say, Wiring
 from drivers.modbus_blocks import Extent, Value, extents, values_of
 from drivers.modbus_frames import (
     ILLEGAL_ADDRESS,
@@ -18,39 +19,54 @@ from drivers.modbus_frames import (
     rtu_request,
     sealed,
     tcp_request,
-    unit_address,
 )
-from drivers.profile import ClockRegister, Profile, SerialRegister
+from drivers.modbus_places import ClockRegister, ModbusProfile, SerialRegister
 
 
-def answer(profile: Profile, address: str, held: Held, buffer: bytes) -> More | Done[bytes] | Never:
-    """A meter's answer on a serial line to what it hears. `Done.frame` empty: not for this meter; it stays silent.
+class ModbusMeter:
+    """A meter on a serial line, or behind a Modbus TCP port. Modbus knows no sessions, so it keeps no state."""
 
-    Broken requests and rubbish are passed over, as a meter does. Raises ValueError where a held value does not fit the
-    profile's register.
-    """
-    heard = rtu_request(buffer)
-    if not isinstance(heard, Done):
-        return heard
-    unit = unit_address(address)
-    if heard.frame is None or heard.frame.unit != unit:
-        return Done(b"", heard.used)
-    return Done(sealed(bytes((unit,)) + _served(profile, held, heard.frame.pdu)), heard.used)
+    gap = 0.05
+    """Seconds. A real meter forgets after 1.5 characters (serial line V1.02, 2.5.1.1); systems stall for longer."""
+    wakes = None
+
+    def __init__(self, profile: ModbusProfile, unit: int, wiring: Wiring) -> None:
+        self._profile, self._unit, self._wiring = profile, unit, wiring
+        self.framing = wiring.framing
+    def baudrate(self, now: float) -> int:
+        """The one it was set to."""
+        return self._wiring.baudrate
+
+    def hear(self, held: Held, buffer: bytes, now: float) -> More | Done[Reaction] | Never:
+        """Its answer to a request. Broken ones and rubbish are passed over, as a meter does.
+
+        `Never`, by TCP: no Modbus message. Raises ValueError where a held value does not fit its register.
+        """
+        answer = self._by_tcp(held, buffer) if self._wiring.tcp else self._on_the_line(held, buffer)
+        if not isinstance(answer, Done):
+            return answer
+        return Done((Say(answer.frame, self._wiring.baudrate),) if answer.frame else (), answer.used)
+
+    def _on_the_line(self, held: Held, buffer: bytes) -> More | Done[bytes] | Never:
+        heard = rtu_request(buffer)
+        if not isinstance(heard, Done):
+            return heard
+        if heard.frame is None or heard.frame.unit != self._unit:
+            return Done(b"", heard.used)
+        return Done(sealed(bytes((self._unit,)) + _served(self._profile, held, heard.frame.pdu)), heard.used)
+
+    def _by_tcp(self, held: Held, buffer: bytes) -> More | Done[bytes] | Never:
+        heard = tcp_request(buffer)
+        if not isinstance(heard, Done):
+            return heard
+        if heard.frame.unit != self._unit:
+            return Done(b"", heard.used)
+        return Done(
+            enveloped(heard.frame.transaction, self._unit, _served(self._profile, held, heard.frame.pdu)), heard.used
+        )
 
 
-def answer_tcp(profile: Profile, address: str, held: Held, buffer: bytes) -> More | Done[bytes] | Never:
-    """The same by TCP. `Never`: no Modbus message; the connection is to be closed."""
-    heard = tcp_request(buffer)
-    if not isinstance(heard, Done):
-        return heard
-    unit = unit_address(address, tcp=True)
-    if heard.frame.unit != unit:
-        return Done(b"", heard.used)
-    pdu = _served(profile, held, heard.frame.pdu)
-    return Done(enveloped(heard.frame.transaction, unit, pdu), heard.used)
-
-
-def _served(profile: Profile, held: Held, pdu: bytes) -> bytes:
+def _served(profile: ModbusProfile, held: Held, pdu: bytes) -> bytes:
     """The PDU of the answer: registers, or a refusal in the order of checks of application protocol V1.1b3, 6.3."""
     function, settings = pdu[0], profile.modbus
     served = [extent for extent in extents(profile).values() if extent.function == function]
@@ -73,7 +89,7 @@ def _served(profile: Profile, held: Held, pdu: bytes) -> bytes:
     return registers_pdu(function, bytes(registers))
 
 
-def _is_readable(profile: Profile, served: list[Extent], start: int, end: int) -> bool:
+def _is_readable(profile: ModbusProfile, served: list[Extent], start: int, end: int) -> bool:
     """Whether a simulated meter gives all registers of a request.
 
     It has those of its profile, and zeros in holes between them that fit into one request, since a plan may read those
@@ -92,7 +108,7 @@ def _is_readable(profile: Profile, served: list[Extent], start: int, end: int) -
     return True
 
 
-def _encoded(profile: Profile, name: str, value: Value, held: Held) -> bytes:
+def _encoded(profile: ModbusProfile, name: str, value: Value, held: Held) -> bytes:
     """The registers' bytes of one value as the meter holds it; its "not available" marker, else zeros, for none."""
     settings = profile.modbus
     if isinstance(value, SerialRegister):
@@ -110,7 +126,7 @@ def _encoded(profile: Profile, name: str, value: Value, held: Held) -> bytes:
     return values.encode_number(value.type, values.in_units(Decimal(number_held), value.factor), settings.word_order)
 
 
-def _closing(profile: Profile, number: int, held: Held) -> HeldFrozen | None:
+def _closing(profile: ModbusProfile, number: int, held: Held) -> HeldFrozen | None:
     """The closing that the n-th frozen set holds: by its counter, else the k-th stamped set holds the k-th last one."""
     stamped = sum(group.stamp is not None for group in profile.frozen[:number])
     back = profile.frozen[number - 1].back or stamped

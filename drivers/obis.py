@@ -13,6 +13,9 @@ _ENERGY_UNIT = {1: "kWh", 2: "kWh", 3: "kvarh", 4: "kvarh", 5: "kvarh", 6: "kvar
 _ENERGY_UNIT |= {9: "kVAh", 10: "kVAh", 15: "kWh", 16: "kWh"}
 _INSTANT_UNIT = {1: "W", 2: "W", 3: "var", 4: "var", 9: "VA", 10: "VA", 11: "A", 12: "V", 13: "", 14: "Hz", 16: "W"}
 
+# Abstract objects of any device (IEC 62056-6-1, group A 0) that a meter's profile may have: the battery's voltage.
+_OTHER_UNIT = {(96, 6, 3): "V"}
+
 TIME_INTEGRAL = 8  # value group D: time integral 1, a register that counts for ever
 INSTANT = 7  # value group D: instantaneous value
 
@@ -39,6 +42,8 @@ class Obis:
 
         Raises ValueError where this project knows no unit.
         """
+        if (other := _OTHER_UNIT.get((self.c, self.d, self.e))) is not None:
+            return other
         table = {TIME_INTEGRAL: _ENERGY_UNIT, INSTANT: _INSTANT_UNIT}.get(self.d, {})
         if self._quantity not in table:
             raise ValueError(f"{self}: no unit is known for this OBIS code")

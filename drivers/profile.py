@@ -8,72 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
 from pydantic_core import InitErrorDetails
 
 from drivers import obis, strict_yaml
-from drivers.profile_faults import contradictions
-from drivers.profile_places import (
-    NONE,
-    PLACE,
-    ClockRegister,
-    FrozenRegisters,
-    OwnClock,
-    Place,
-    Register,
-    Serial,
-    SerialRegister,
-    Strict,
-)
-from drivers.profile_spelling import (
-    ID,
-    Baudrate,
-    Code,
-    Flag,
-    Framing,
-    Function,
-    Hex,
-    Seconds,
-    Shown,
-    Spelled,
-    Text,
-    Wire,
-    choice,
-    whole,
-)
+from drivers.profile_faults import Fault, proofs, total
+from drivers.profile_places import NONE, PLACE, FrozenRegisters, Place, Register, Settings, Strict
+from drivers.profile_spelling import ID, Baudrate, Code, Framing, Hex, Seconds, Shown, Spelled, Text, choice, whole
 from drivers.strict_yaml import ConfigError
-from drivers.values import Marker, WordOrder
-
-__all__ = [
-    "CLOCK",
-    "METERS",
-    "SERIAL",
-    "ClockRegister",
-    "FrozenRegisters",
-    "LineDefaults",
-    "ModbusSettings",
-    "Place",
-    "Profile",
-    "Proof",
-    "Register",
-    "SerialRegister",
-    "json_schema",
-    "load",
-    "load_all",
-    "load_file",
-    "parse",
-]
+from drivers.table import DRIVERS, profile_class
 
 METERS = Path(__file__).resolve().parent.parent / "profiles" / "meters"
 SERIAL, CLOCK = "serial", "clock"  # names of these two where a proof lists them beside OBIS codes
@@ -89,29 +38,14 @@ class LineDefaults(Strict):
     """Usual time from the last byte of a request to the first of its answer; requests are planned with it."""
     timeout: Seconds = 0.5
     """The longest such time: a meter that has not begun to answer by then is taken for silent."""
+    pause: Seconds = 0.0
+    """Silence that the meter needs before each request, where that is more than its protocol's rule."""
     source: Text
-    """Where these four are from; what no document says is named as chosen, with the reason."""
-
-
-class ModbusSettings(Strict):
-    """What all registers of the meter share."""
-
-    function: Function
-    """03: holding registers, 04: input registers."""
-    word_order: WordOrder
-    """Which register of a value comes first: big, the most significant; little, the least significant."""
-    most_registers: Annotated[int, whole(1, 125)]  # Modbus Application Protocol V1.1b3, 6.3: at most 125
-    """At most so many in one request."""
-    even: Flag = False
-    """Start address and count of a request must be even."""
-    alone: tuple[Wire, ...] = ()
-    """Registers that must be read one at a time."""
-    not_available: tuple[Marker, ...] = ()
-    """What stands for "no value": ones (every bit set), max (the largest signed value, 7F FF ...)."""
+    """Where these five are from; what no document says is named as chosen, with the reason."""
 
 
 class Proof(Strict):
-    """A request, the answer's bytes, and the values they must give (as `meterline read` prints them)."""
+    """Bytes of a meter and the values they must give (as `meterline read` prints them). A protocol adds the bytes."""
 
     kind: Literal["captured", "document", "computed"]
     """Captured on a meter, printed in a document, or computed from the document by other means than our encoder."""
@@ -119,25 +53,40 @@ class Proof(Strict):
     """Where the bytes are from, so that anybody can look them up."""
     device: Text | None = None
     """The meter the bytes are from, where that is a sibling with the same registers."""
-    request: Hex
-    answer: Hex
     gives: Mapping[str, Shown] = Field(min_length=1)
-    """Code (or serial, or clock) -> text. All that the answer holds of this profile, no more and no less."""
+    """Code, serial, clock, or frozen.<stamp or months back>.<code> -> text. All that the bytes hold of this profile,
+    no more and no less."""
 
     @property
     def label(self) -> str:
         """Its kind, and whether the bytes are a sibling's."""
         return f"{self.kind} (sibling)" if self.device else self.kind
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The conversation for a reader, ">> " before what we say, "<< " before what the meter says."""
+        raise NotImplementedError
+
+
+class HexProof(Proof):
+    """A proof by one request and its answer, as bytes on the wire with their check bytes."""
+
+    request: Hex
+    answer: Hex
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return f">> {self.request.hex(' ')}", f"<< {self.answer.hex(' ')}"
+
 
 class Profile(Strict):
-    """A meter profile. See profiles/README.md."""
+    """A meter profile; each protocol has its own class of it (`drivers.table`). See profiles/README.md."""
 
     schema_: Annotated[str, choice("1", read=str)] = Field(alias="schema")
     id: Annotated[str, Spelled(ID, "an id has lower-case letters, digits, dots and dashes, e.g. abb-b23", str)]
     """Brand and model; the file's name."""
     title: Text
-    protocol: Literal["modbus"]
+    protocol: str
     source: Text
     """The documents, code and captures that the registers are from."""
     phases: Annotated[Literal[1, 3], choice("1", "3")]
@@ -148,11 +97,10 @@ class Profile(Strict):
     total: Literal["register", "sum"] = "register"
     """sum: the meter has no register of the total, its tariffs are added up (quality 11.0)."""
     line: LineDefaults
-    modbus: ModbusSettings
-    serial: Serial
+    serial: Literal["none"] | Place
     """none: no register is known; the meter's identity is then unproven."""
-    clock: OwnClock = "none"
-    registers: Mapping[Code, Register] = Field(min_length=1)
+    clock: Literal["none"] | Place = "none"
+    registers: Mapping[Code, Register]
     frozen: tuple[FrozenRegisters, ...] = ()
     caveats: tuple[Text, ...] = ()
     proof: tuple[Proof, ...] = Field(min_length=1)
@@ -164,7 +112,7 @@ class Profile(Strict):
         """Faults of single keys and contradictions between keys, all at once."""
         faults = [
             InitErrorDetails(type="value_error", loc=location, input=None, ctx={"error": ValueError(text)})
-            for location, text in contradictions(data)
+            for location, text in cls.contradictions(data if isinstance(data, dict) else {})
         ]
         try:
             profile = handler(data)
@@ -178,6 +126,25 @@ class Profile(Strict):
         if faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
         return profile
+
+    @classmethod
+    def contradictions(cls, data: dict[str, Any]) -> Iterator[Fault]:
+        """Where a profile, as read from YAML, contradicts itself, and what would be right."""
+        yield from total(data)
+        yield from proofs(data)
+
+    @property
+    def settings(self) -> Settings:
+        """What stands under the protocol's name."""
+        fields = type(self).model_fields.items()
+        found = getattr(self, next(name for name, field in fields if (field.alias or name) == self.protocol))
+        assert isinstance(found, Settings)
+        return found
+
+    @property
+    def takes_every(self) -> bool:
+        """Whether it takes registers that it does not list, as a generic profile does."""
+        return False
 
     @property
     def digest(self) -> str:
@@ -197,9 +164,12 @@ class Profile(Strict):
     @property
     def proven(self) -> Proof:
         """The strongest proof of the energy that is billed: of those that give 1.8.0 (or what stands for it)."""
-        code = "1.8.0" if "1.8.0" in self.registers else self.energy_codes[0]
-        proofs = (proof for proof in self.proof if code in proof.gives)
-        return min(proofs, key=lambda proof: (STRENGTH.index(proof.kind), proof.device is not None))
+        given = {
+            name for proof in self.proof for name in proof.gives if name[0].isdigit() and obis.parse(name).is_energy
+        }
+        code = min(given, key=lambda name: (name != "1.8.0", obis.sort_key(name)))
+        found = (proof for proof in self.proof if code in proof.gives)
+        return min(found, key=lambda proof: (STRENGTH.index(proof.kind), proof.device is not None))
 
     @property
     def proof_kind(self) -> str:
@@ -228,8 +198,12 @@ def parse(text: bytes, name: str) -> Profile:
         raise ConfigError([f"{name}: byte {error.start} is not UTF-8"]) from None
     if not isinstance(document.data, dict):
         raise ConfigError([f"{name}: a profile is a mapping of keys"])
+    kind = document.data.get("protocol", "modbus")
+    if kind not in DRIVERS:
+        right = f"one of {', '.join(DRIVERS)} (here: {str(kind)[:80]!r})"
+        raise ConfigError([f"{document.where(('protocol',))}: protocol: {right}"])
     try:
-        profile = Profile.model_validate(document.data)
+        profile: Profile = profile_class(kind).model_validate(document.data)
     except ValidationError as error:
         raise ConfigError(document.faults(error)) from None
     profile._digest = "sha256:" + hashlib.sha256(text).hexdigest()
@@ -277,7 +251,20 @@ def load_all() -> dict[str, Profile]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a profile file as it is written, for editors. Contradictions between keys are not in it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_for_editors(Profile.model_json_schema())}
+    classes = {protocol: profile_class(protocol) for protocol in DRIVERS}
+    places, definitions = models_json_schema([(kind, "validation") for kind in classes.values()])
+    chosen = [
+        {"if": {"properties": {"protocol": {"const": protocol}}}, "then": places[kind, "validation"]}
+        for protocol, kind in classes.items()
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"protocol": {"enum": list(classes)}},
+        "required": ["protocol"],
+        "allOf": chosen,
+        **_for_editors(definitions),
+    }
 
 
 def _for_editors(node: Any) -> Any:

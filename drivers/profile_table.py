@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from drivers import obis
-from drivers.profile import Profile, Register, load_all
+from drivers.profile import Profile, load_all
+from drivers.profile_places import Register
 
 
 def markdown_table(profiles: Iterable[Profile]) -> str:
@@ -52,11 +53,12 @@ def markdown_details(profiles: Iterable[Profile]) -> str:
 
 
 def _details(profile: Profile) -> Iterator[str]:
-    line, modbus = profile.line, profile.modbus
+    line = profile.line
     yield f"### `{profile.id}`"
     yield ""
-    yield f"{profile.title}. {line.baudrate} {line.framing}: {line.source}. {modbus.word_order.title()} word order."
+    yield f"{profile.title}. {line.baudrate} {line.framing}: {line.source}."
     yield ""
+    yield f"- Read with: {', '.join(profile.settings.in_words)}"
     energy = {code: profile.registers[code] for code in profile.energy_codes}
     others = {code: profile.registers[code] for code in sorted(profile.registers, key=obis.sort_key)}
     yield f"- Energy: {_places(energy)}"
@@ -69,7 +71,7 @@ def _details(profile: Profile) -> Iterator[str]:
 
 
 def _places(registers: dict[str, Register]) -> str:
-    return ", ".join(f"{code} `{register.address:04X}`" for code, register in registers.items())
+    return ", ".join(f"{code} `{register.where}`" for code, register in registers.items())
 
 
 SECTIONS: dict[str, Callable[[Iterable[Profile]], str]] = {

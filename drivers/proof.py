@@ -20,6 +20,9 @@ def printed(code: str, value: int | Decimal) -> str:
 def shown(readout: Readout) -> dict[str, str]:
     """All that a readout holds, as a proof's `gives` has it."""
     texts = {code: printed(code, measured.value) for code, measured in readout.registers.items()}
+    for closing in readout.frozen:
+        label = closing.stamp or closing.back
+        texts |= {f"frozen.{label}.{code}": printed(code, it.value) for code, it in closing.registers.items()}
     other = ((SERIAL, readout.serial_number), (CLOCK, readout.clock))
     return texts | {name: text for name, text in other if text is not None}
 
@@ -30,7 +33,7 @@ def failures(profile: Profile) -> Iterator[str]:
     for number, proof in enumerate(profile.proof, 1):
         where = f"{profile.id}, proof {number} ({proof.label})"
         try:
-            given = shown(understand(profile, proof.request, proof.answer))
+            given = shown(understand(profile, proof))
         except DriverError as error:
             yield f"{where}: the answer is refused: {error}"
             continue

@@ -6,7 +6,7 @@ nothing) is None. Anchors, tags and documents behind the first are refused: conf
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,35 @@ class Document:
         """The faults of a schema check, each with file, line, key and what would be right."""
         found = []
         for item in error.errors(include_url=False):
-            location = tuple(part for part in item["loc"] if part != "__root__")
+            location = self._written(item["loc"])
             key = ".".join(str(part) for part in location) or "(whole file)"
-            text = _in_words(item["type"], item["msg"], item.get("input"))
+            text = _in_words(item["type"], item["msg"], item.get("input"), item.get("ctx", {}))
             found.append(f"{self.where(location)}: {key}: {text}")
         return found
 
+    def _written(self, location: Location) -> Location:
+        """A schema's location without its own names for the kinds of a section, which do not stand in the file."""
+        node, kept = self.data, []
+        for place, part in enumerate(location):
+            inside = isinstance(node, dict) and part in node
+            if inside or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
+                node = node[part]
+            elif place < len(location) - 1 or part == "__root__":
+                continue
+            kept.append(part)
+        return tuple(kept)
 
-def _in_words(kind: str, message: str, given: Any) -> str:
+
+def _in_words(kind: str, message: str, given: Any, context: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return "unknown key; see the documentation for the keys of this file"
     if kind == "missing":
         return "this key is required and is missing"
+    if kind == "union_tag_not_found":
+        return f"the key {context['discriminator']} is required and is missing"
+    if kind == "union_tag_invalid":
+        wanted = f"{context['discriminator']}: one of {context['expected_tags']} is wanted"
+        return f"{wanted} (here: {context['tag'][:80]!r})"
     message = message.removeprefix("Value error, ")
     if isinstance(given, str):
         return f"{message} (here: {given[:80]!r})"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from collector.central.points_csv import HEADER
+from drivers.meter_side import Wiring
 from drivers.profile import load
 from hil.household import HOUR_MS, Household
 from hil.meter import VirtualMeter
@@ -15,13 +17,33 @@ from hil.meter import VirtualMeter
 ZONE = "Europe/Moscow"  # no summer time: the flats' tariff calendars run three hours ahead of UTC all year
 OFFSET_MS = 3 * HOUR_MS
 GATEWAY = "gw-lenina-12"
-BAUDRATE, FRAMING = 9600, "8N1"
+WIRING = Wiring(9600, "8N1")  # of a riser's meters that do not say otherwise
+RS485 = Wiring(9600, "7E1")  # how Neva and Energomera meters wait on RS-485
+OPTICAL = Wiring(300, "7E1")  # how an optical port waits (IEC 62056-21)
 PER_LINE = 8  # meters on a riser; a real segment carries 31 or 32 unit loads
+SLOW = "60m"  # interval of meters that take seconds for an asking
 
-# Profile and billed tariffs, flat after flat: every proven profile, one to three tariffs.
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of meter. `tariffs`: billed ones. `head`: read through an optical head, on a line of its own."""
+
+    profile: str
+    tariffs: int
+    wiring: Wiring = WIRING
+    head: bool = False
+
+
+MODBUS = (
+    Kind("eastron-sdm120", 1), Kind("eastron-sdm230-2t", 2), Kind("orno-we-515", 3), Kind("abb-b23", 3),
+    Kind("gavazzi-em340", 2), Kind("orno-we-517", 3), Kind("eastron-sdm630", 1), Kind("inepro-pro380", 2),
+    Kind("schneider-iem3155", 3),
+)  # fmt: skip
+# Flat after flat. A riser carries several protocols; Neva, Energomera and Mercury freeze their months.
 KINDS = (
-    ("eastron-sdm120", 1), ("eastron-sdm230-2t", 2), ("orno-we-515", 3), ("abb-b23", 3), ("gavazzi-em340", 2),
-    ("orno-we-517", 3), ("eastron-sdm630", 1), ("inepro-pro380", 2), ("schneider-iem3155", 3),
+    MODBUS[0], Kind("neva-mt124", 3, RS485), MODBUS[1], Kind("iskra-mt174", 2, OPTICAL, head=True),
+    MODBUS[2], Kind("mercury-230", 3), Kind("mercury-206", 2), *MODBUS[3:5], Kind("mercury-234", 2), *MODBUS[5:7],
+    Kind("energomera-ce102m", 1, RS485), Kind("mercury-200", 1), *MODBUS[7:],
 )  # fmt: skip
 
 
@@ -44,18 +66,26 @@ class Flat:
         return f"43474545{self.number:04d}"
 
 
-def flats(count: int) -> list[Flat]:
+def flats(count: int, kinds: Sequence[Kind] = KINDS) -> list[Flat]:
     """The first `count` flats; the same each time."""
-    found = []
+    found: list[Flat] = []
+    places = heads = 0
     for index in range(count):
-        profile_id, tariffs = KINDS[index % len(KINDS)]
-        profile = load(profile_id)
+        kind = kinds[index % len(kinds)]
+        profile = load(kind.profile)
         serial = (
             None if isinstance(profile.serial, str) else str(4_140_000 + 37 * index)
         )  # seven digits: what every profile's register can hold
-        household = Household.of_seed(index, tariffs, OFFSET_MS)
-        meter = VirtualMeter(profile, str(index % PER_LINE + 1), household, serial, ZONE, drift_ms=700 * (index % 5))
-        found.append(Flat(index + 1, tariffs, f"riser-{index // PER_LINE + 1}", f"lenina-12-{index + 1:03d}", meter))
+        if kind.head:
+            heads += 1
+            line, address = f"head-{heads}", serial or ""
+        else:
+            places += 1
+            line, address = f"riser-{(places - 1) // PER_LINE + 1}", str((places - 1) % PER_LINE + 1)
+        household = Household.of_seed(index, kind.tariffs, OFFSET_MS)
+        drift = 700 * (index % 5)
+        meter = VirtualMeter(profile, address, household, serial, ZONE, drift_ms=drift, wiring=kind.wiring)
+        found.append(Flat(index + 1, kind.tariffs, line, f"lenina-12-{index + 1:03d}", meter))
     return found
 
 
@@ -82,16 +112,17 @@ def gateway_yaml(building: list[Flat], ports: dict[str, str], broker: str, folde
         lines += [
             f"  - name: {name}",
             f"    port: {ports[name]}",
-            f"    baudrate: {BAUDRATE}",
-            f"    framing: {FRAMING}",
+            f"    baudrate: {WIRING.baudrate}",
+            f"    framing: {WIRING.framing}",
             "    meters:",
         ]
         for flat in members:
             meter = flat.meter
-            serial = f", serial_number: {meter.serial_number}" if meter.serial_number else ""
-            lines.append(
-                f"      - {{id: {flat.meter_id}, profile: {meter.profile.id}, address: {meter.address}{serial}}}"
-            )
+            keys = [f"id: {flat.meter_id}", f"profile: {meter.profile.id}", f"address: {meter.address}"]
+            keys += [f"serial_number: {meter.serial_number}"] if meter.serial_number else []
+            if meter.wiring is not None and meter.wiring != WIRING:
+                keys += [f"baudrate: {meter.wiring.baudrate}", f"framing: {meter.wiring.framing}", f"interval: {SLOW}"]
+            lines.append(f"      - {{{', '.join(keys)}}}")
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,9 +26,11 @@ from rich.table import Table
 from collector import localtime
 from collector.central import points_csv
 from collector.central import utility as utilities
+from collector.central.acts import ActStore
 from collector.central.closing import Books, Closed, close_month
 from collector.central.engine import open_engine
 from collector.central.points_import import import_points
+from collector.central.registry import Registry
 from collector.central.service import Centre
 from collector.central.store import open_store
 from collector.commands.close import rows_table, sentences
@@ -37,6 +40,7 @@ from collector.exits import UsageFault
 from collector.localtime import from_millis, midnight, to_millis
 from collector.model import BillingReading
 from hil import building as plan
+from hil import demo_acts
 from hil.broker import EmbeddedBroker
 from hil.building import Flat
 from hil.clock import SteppingClock
@@ -61,7 +65,7 @@ def run(*, meters: int, months: int, out: str | None) -> None:
             raise UsageFault(f"{folder} is not empty; the demo starts a building of its own, give it an empty folder")
         flats = plan.flats(meters)
         console.print(_building(flats))
-        closed = _months(console, folder, flats, months)
+        closed, acts = _months(console, folder, flats, months)
         for item in closed:
             console.print()
             console.print(f"{item.period}, utility {item.utility}, billed at local midnight", style="bold")
@@ -70,12 +74,16 @@ def run(*, meters: int, months: int, out: str | None) -> None:
                 console.print(line)
         console.print()
         _verdict(console, flats, closed, _silent(flats))
+        console.print()
+        console.print(acts)
         if out:
             console.print(f"Everything is in {folder}: configurations, spools, ledger, and the files a utility gets.")
 
 
 def _building(flats: list[Flat]) -> Table:
-    title = f"Lenina 12: {len(flats)} flats on {len(plan.risers(flats))} RS-485 lines"
+    lines = plan.risers(flats)
+    heads = sum(name.startswith("head") for name in lines)
+    title = f"Lenina 12: {len(flats)} flats; RS-485 lines: {len(lines) - heads}, optical heads: {heads}"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("flat", "meter", "profile", "line", "address", "serial number"):
         table.add_column(name)
@@ -101,15 +109,13 @@ def _edges(months: int) -> list[int]:
     return [first, *(to_millis(localtime.month_end(name, plan.ZONE)) for name in names)]
 
 
-def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> list[Closed]:
+def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> tuple[list[Closed], Table]:
     edges = _edges(months)
     clock = SteppingClock(edges[0] - AROUND_MS)
     with ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
         wires = {
-            name: stack.enter_context(
-                Wire([flat.meter for flat in members], clock, baudrate=plan.BAUDRATE, framing=plan.FRAMING)
-            )
+            name: stack.enter_context(Wire([*(flat.meter for flat in members), *demo_acts.brought(name)], clock))
             for name, members in plan.risers(flats).items()
         }
         ports = {name: wire.path for name, wire in wires.items()}
@@ -119,7 +125,8 @@ def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> l
         config = load_central(folder / "central.yaml")
         _register(config, folder, clock)
         centre = stack.enter_context(Centre(config, clock))
-        gateway = stack.enter_context(_running(Gateway(load_gateway(folder / "gateway.yaml"), clock, lambda: True)))
+        reread = partial(load_gateway, folder / "gateway.yaml")
+        gateway = stack.enter_context(_running(Gateway(reread(), clock, lambda: True, reread)))
         with _progress(console) as bar:
             for number, edge in enumerate(edges):
                 task = bar.add_task("", total=2 * AROUND_MS)
@@ -137,7 +144,18 @@ def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> l
                 told(edge + AROUND_MS)
         _delivered(gateway, centre)
         names = [localtime.next_month(FIRST_MONTH, step) for step in range(months)]
-        return _close(config, names, clock.millis())
+        return _close(config, names, clock.millis()), _acts(console, folder, flats, clock, config)
+
+
+def _acts(console: Console, folder: Path, flats: list[Flat], clock: SteppingClock, config: CentralConfig) -> Table:
+    """What a technician signs at the end, beside the running gateway, as the table that shows it."""
+    with ExitStack() as stack:
+        engine = open_engine(config)
+        stack.callback(engine.dispose)
+        store = open_store(config)
+        stack.callback(store.close)
+        with console.status("a technician commissions, replaces and refuses a meter"):
+            return demo_acts.sign(folder, flats, clock, ActStore(Registry(engine), store, plan.ZONE))
 
 
 def _silent(flats: list[Flat]) -> Flat | None:
@@ -213,8 +231,11 @@ def _verdict(console: Console, flats: list[Flat], closed: list[Closed], silent: 
 
 def _held(meter: VirtualMeter, row: BillingReading) -> bool:
     assert row.end_time is not None and row.end_kwh is not None
-    # The meter counts while it is asked: what it held a little before and after bounds what it may have said.
-    low, high = (meter.energy(row.end_time + meter.drift_ms + ms)[row.register_] for ms in (-1000, 5000))
+    if row.method == "frozen":  # at its own clock's midnight, neither before nor after
+        times = [row.end_time, row.end_time]
+    else:  # it counts while it is asked: what it held a little before and after bounds what it may have said
+        times = [row.end_time + meter.drift_ms + ms for ms in (-1000, 5000)]
+    low, high = (meter.energy(at)[row.register_] for at in times)
     return _kwh(low, down=True) <= row.end_kwh <= _kwh(high, down=False)
 
 

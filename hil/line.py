@@ -1,40 +1,28 @@
-"""A multi-drop wire of simulated meters on a pseudo terminal, which takes the time that the wire would take.
+"""A multi-drop wire of simulated meters, which takes the time that a wire would take.
 
-What the client writes is on the wire for its characters' time; the meter thinks for `turnaround`; its answer arrives
-character by character (in pieces of a few milliseconds, as a serial adapter hands them over). A client whose speed is
-not the wire's is heard by nobody.
+What the client writes is on the wire for its characters' time; a meter thinks for `turnaround` or for what its protocol
+says; its answer arrives character by character (in pieces of a few milliseconds, as a serial adapter hands them over).
+Every meter hears the client with its own speed and framing, and the client hears every meter with the port's.
 """
 
 from __future__ import annotations
 
 import os
-import pty
 import select
-import termios
 import threading
 import time
-import tty
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
-from drivers.dialogue import Done, Held, More, character_seconds
-from drivers.profile import Profile
-from drivers.table import driver
+from drivers.meter_side import Reaction, Wiring
+from hil.characters import Setting, received
+from hil.head import Head
+from hil.ports import Converter, Port, Pty, Rfc2217
+from hil.station import Answering, Station
 
+Kind = Literal["pty", "socket", "rfc2217"]
+PORTS: dict[Kind, Callable[[Setting], Port]] = {"pty": Pty, "socket": Converter, "rfc2217": Rfc2217}
 PIECE = 0.004  # seconds of answer handed over at once; USB serial adapters gather for 1 to 16 ms
-SPEEDS = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name[:1] == "B" and name[1:].isdigit()}
-
-
-class Answering(Protocol):
-    """A meter on the wire."""
-
-    @property
-    def profile(self) -> Profile: ...
-
-    @property
-    def address(self) -> str: ...
-
-    def held(self, millis: int) -> Held: ...
 
 
 class Millis(Protocol):
@@ -44,7 +32,11 @@ class Millis(Protocol):
 
 
 class Wire:
-    """One simulated wire. `path` is what a client opens; `mute` holds addresses that do not answer."""
+    """One simulated wire. `path` is what a client opens; `mute` holds addresses that do not answer.
+
+    `baudrate`, `framing`: how meters are set that do not say otherwise, and the serial side of a converter before a
+    client sets it. `kind`: a pseudo terminal, a transparent converter (`socket://`), one that can be set (`rfc2217://`).
+    """
 
     def __init__(
         self,
@@ -54,16 +46,18 @@ class Wire:
         baudrate: int = 9600,
         framing: str = "8N1",
         turnaround: float = 0.005,
+        kind: Kind = "pty",
     ) -> None:
         self.meters = list(meters)
         self.mute: set[str] = set()
         self.turnaround = turnaround
+        self.head = Head()
         self._clock = clock
-        self._baudrate = baudrate
-        self._character = character_seconds(baudrate, framing)
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        self.path = os.ttyname(self._slave)
+        self._stations = [Station(meter, Wiring(baudrate, framing)) for meter in meters]
+        opened = self._stations[0].side.framing if self._stations else framing
+        self._port: Port = PORTS[kind](Setting(baudrate, opened))
+        self.path = self._port.name
+        self._early: list[tuple[bytes, Setting]] = []  # what came while a meter was speaking
         self._stop_read, self._stop_write = os.pipe()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name=f"wire {self.path}", daemon=True)
@@ -75,7 +69,8 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         os.write(self._stop_write, b"x")
         self._thread.join()
-        for end in (self._master, self._slave, self._stop_read, self._stop_write):
+        self._port.close()
+        for end in (self._stop_read, self._stop_write):
             os.close(end)
         if self._failed is not None:
             raise RuntimeError(f"the simulated wire {self.path} had ended by a bug") from self._failed
@@ -88,48 +83,66 @@ class Wire:
             raise
 
     def _run(self) -> None:
-        buffer = b""
         free = 0.0  # when the wire has carried everything that was written so far
-        while True:
-            # A request that stays incomplete for longer than any gap inside a frame was noise: forget it.
-            patience = None if not buffer else max(0.05, free - time.monotonic() + 10 * self._character)
-            ready, _, _ = select.select([self._master, self._stop_read], [], [], patience)
-            if self._stop_read in ready:
-                return
-            if not ready:
-                buffer = b""
-                continue
-            data = os.read(self._master, 4096)
-            free = max(free, time.monotonic()) + len(data) * self._character
-            if SPEEDS.get(termios.tcgetattr(self._slave)[4]) != self._baudrate:
-                continue
-            buffer, answer = self._hear(buffer + data)
-            if answer:
-                free = self._say(answer, free + self.turnaround)
+        while not self._stopped():
+            data, sent = self._early.pop(0) if self._early else self._port.wait(self._patience(), self._stop_read)
+            begun = max(free, time.monotonic())
+            millis = self._clock.millis()
+            if data:
+                free = begun + len(data) * sent.character
+                through = self.head.through(data)
+                free = self._spoken([(s, s.hear(through, sent, begun, free, millis)) for s in self._stations], free)
+            else:
+                self._shine()
+                woken = [s for s in self._stations if s.side.wakes is not None and s.side.wakes <= begun]
+                free = self._spoken([(s, s.react(begun, millis)) for s in woken], begun)
 
-    def _hear(self, buffer: bytes) -> tuple[bytes, bytes]:
-        """What is left of the buffer, and the answer of whoever was asked (nothing: nobody, or not yet)."""
-        now = self._clock.millis()
-        used, waiting, answer = 0, False, b""
-        for meter in self.meters:
-            outcome = driver(meter.profile.protocol).answer(meter.profile, meter.address, meter.held(now), buffer)
-            if isinstance(outcome, More):
-                waiting = True
-            elif isinstance(outcome, Done):
-                used = max(used, outcome.used)
-                if outcome.frame and meter.address not in self.mute:
-                    answer = outcome.frame
-        if answer:
-            return buffer[used:], answer
-        return (buffer if waiting else buffer[used:]), b""
+    def _patience(self) -> float | None:
+        """Seconds until something is due though nothing comes."""
+        now = time.monotonic()
+        due = [station.side.wakes - now for station in self._stations if station.side.wakes is not None]
+        due += [self.head.glare] if self.head.glare is not None else []
+        return max(0.0, min(due)) if due else None
 
-    def _say(self, answer: bytes, start: float) -> float:
-        """Put the answer on the wire from `start` on; returns when its last character has arrived."""
-        piece = max(1, int(PIECE / self._character))
-        for begin in range(0, len(answer), piece):
-            end = min(begin + piece, len(answer))
-            pause = start + end * self._character - time.monotonic()
-            if pause > 0:
-                time.sleep(pause)
-            os.write(self._master, answer[begin:end])
-        return start + len(answer) * self._character
+    def _shine(self) -> None:
+        if light := self.head.light():
+            self._port.give(light)
+
+    def _spoken(self, reactions: Sequence[tuple[Station, Reaction]], start: float) -> float:
+        """Put what meters say on the wire; returns when the last character has arrived."""
+        for station, reaction in reactions:
+            if station.meter.address in self.mute:
+                continue
+            for say in reaction:
+                start += self.turnaround if say.pause is None else say.pause
+                start = self._say(say.data, Setting(say.baudrate, station.side.framing), start)
+        return start
+
+    def _say(self, data: bytes, sent: Setting, start: float) -> float:
+        """Put one answer on the wire from `start` on; returns when its last character has arrived."""
+        character = sent.character
+        piece = max(1, int(PIECE / character))
+        for begin in range(0, len(data), piece):
+            end = min(begin + piece, len(data))
+            if self._rest(start + end * character):
+                break
+            heard = received(self.head.through(data[begin:end]), sent, self._port.setting())
+            if heard:
+                self._port.give(heard)
+        return start + len(data) * character
+
+    def _rest(self, until: float) -> bool:
+        """Wait, while a client may set its port or speak too soon; whether the wire was told to end in the meantime."""
+        left = until - time.monotonic()
+        while not self._stopped():
+            data, sent = self._port.wait(max(0.0, left), self._stop_read)
+            if data:
+                self._early.append((data, sent))
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+        return True
+
+    def _stopped(self) -> bool:
+        """Whether the wire was told to end."""
+        return bool(select.select([self._stop_read], [], [], 0)[0])

@@ -11,13 +11,15 @@ from typing import Any
 from collector import localtime
 from collector.localtime import from_millis, local_date, midnight, to_millis
 from drivers import obis
-from drivers.dialogue import Held, HeldFrozen
+from drivers.meter_side import Held, HeldFrozen, MeterSide, Wiring
 from drivers.profile import Profile
+from drivers.table import driver
 from hil.household import Household
 
 VOLTS = Decimal("230.1")
 HERTZ = Decimal("50.00")
 POWER_FACTOR = Decimal("0.95")
+BATTERY, BATTERY_VOLTS = "96.6.3", Decimal("3.05")  # the cell of a meter's clock
 FROZEN_MONTHS = 3  # how far back a simulated meter remembers; a profile asks for what it knows
 
 
@@ -45,7 +47,10 @@ class Later(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class VirtualMeter:
-    """One simulated meter. `zone`: where its clock was set; `drift_ms`: what its clock is ahead of ours."""
+    """One simulated meter. `zone`: where its clock was set; `drift_ms`: what its clock is ahead of ours.
+
+    `wiring`: its speed, framing and password where they are not those of its wire.
+    """
 
     profile: Profile
     address: str
@@ -53,6 +58,11 @@ class VirtualMeter:
     serial_number: str | None = None
     zone: str = "UTC"
     drift_ms: int = 0
+    wiring: Wiring | None = None
+
+    def side(self, usual: Wiring) -> MeterSide:
+        """Its side on a wire, hung as it says or else as usual there."""
+        return driver(self.profile.protocol).meter(self.profile, self.address, self.wiring or usual)
 
     def held(self, millis: int) -> Held:
         """What it holds at an instant of our clock."""
@@ -69,11 +79,18 @@ class VirtualMeter:
         """Its energy registers in whole Wh at an instant by its own clock: the truth, before any format cuts it."""
         tariffs = self.household.tariffs(millis)
         values = {}
-        for code in self.profile.energy_codes:
+        for code in self._codes():
             parsed = obis.parse(code)
             imported = sum(tariffs) if parsed.e == 0 else tariffs[parsed.e - 1] if parsed.e <= len(tariffs) else 0
             values[code] = {1: imported, 15: imported, 3: imported // 3, 9: imported * 20 // 19}.get(parsed.c, 0)
         return values
+
+    def _codes(self) -> tuple[str, ...]:
+        """Those of its profile; of a profile that takes every register, import by the household's tariffs."""
+        if not self.profile.takes_every:
+            return self.profile.energy_codes
+        tariffs = (f"1.8.{tariff}" for tariff in sorted(set(self.household.calendar)))
+        return tuple(dict.fromkeys((*self.profile.energy_codes, "1.8.0", *tariffs)))
 
     def _registers(self, own: int) -> dict[str, Any]:
         return self.energy(own) | self._instants(own)
@@ -85,6 +102,9 @@ class VirtualMeter:
         for code in self.profile.registers:
             parsed = obis.parse(code)
             if parsed.is_energy:
+                continue
+            if code == BATTERY:
+                values[code] = BATTERY_VOLTS
                 continue
             first = parsed.c <= 40  # a flat hangs on one phase
             by_unit = {"V": VOLTS, "Hz": HERTZ, "": POWER_FACTOR}

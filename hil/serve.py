@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import click
 
 from collector.clock import SystemClock
-from hil.building import flats, risers
+from hil.building import MODBUS, flats, risers
 from hil.tcp import TcpMeters
 
 
@@ -30,7 +30,7 @@ def main(meters: int, host: str, port: int) -> None:
         signal.signal(number, lambda *_: stop.set())
     clock = SystemClock()
     with ExitStack() as stack:
-        for index, (name, members) in enumerate(risers(flats(meters)).items()):
+        for index, (name, members) in enumerate(risers(flats(meters, MODBUS)).items()):
             listen = (host, port + index if port else 0)
             served = stack.enter_context(TcpMeters([flat.meter for flat in members], clock, listen=listen))
             click.echo(f"{name}: {len(members)} meters on tcp://{host}:{served.port}", file=sys.stderr)

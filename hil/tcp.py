@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socketserver
 import threading
 import time
 from collections.abc import Sequence
 
 from drivers.dialogue import Done, Never
-from drivers.table import driver
-from hil.line import Answering, Millis
+from drivers.meter_side import Wiring
+from hil.line import Millis
+from hil.station import Answering
 
 
 class TcpMeters:
@@ -25,20 +27,22 @@ class TcpMeters:
     ) -> None:
         self.meters = list(meters)
         self.mute: set[str] = set()
+        self._sides = [(meter, meter.side(Wiring(tcp=True))) for meter in meters]
         outer = self
 
         class Connection(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 buffer = b""
-                while data := self.request.recv(4096):
-                    buffer += data
-                    used = 1
-                    while buffer and used:
-                        used, answer = outer.hear(buffer, clock.millis())
-                        buffer = buffer[used:]
-                        if answer:
-                            time.sleep(turnaround)
-                            self.request.sendall(answer)
+                with contextlib.suppress(ConnectionError):  # a client that is killed resets its connection
+                    while data := self.request.recv(4096):
+                        buffer += data
+                        used = 1
+                        while buffer and used:
+                            used, answer = outer.hear(buffer, clock.millis())
+                            buffer = buffer[used:]
+                            if answer:
+                                time.sleep(turnaround)
+                                self.request.sendall(answer)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -51,14 +55,14 @@ class TcpMeters:
     def hear(self, buffer: bytes, now: int) -> tuple[int, bytes]:
         """How many bytes were a request (or rubbish), 0 while it is not complete, and the answer to it."""
         used, answer = 0, b""
-        for meter in self.meters:
-            outcome = driver(meter.profile.protocol).answer_tcp(meter.profile, meter.address, meter.held(now), buffer)
+        for meter, side in self._sides:
+            outcome = side.hear(meter.held(now), buffer, now / 1000)
             if isinstance(outcome, Never):
                 return len(buffer), b""
             if isinstance(outcome, Done):
                 used = max(used, outcome.used)
                 if outcome.frame and meter.address not in self.mute:
-                    answer = outcome.frame
+                    answer = b"".join(say.data for say in outcome.frame)
         return used, answer
 
     def __enter__(self) -> TcpMeters:

@@ -176,6 +176,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.deaf = threading.Event()  # set: bytes from the broker are kept back
+        self.passes: int | None = None  # so many bytes, and every connection is cut, in the middle of whatever it is
         self.connections = 0
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -227,6 +228,13 @@ class Relay:
             while data := source.recv(65536):
                 while from_broker and self.deaf.is_set():
                     time.sleep(0.01)
+                if self.passes is not None:
+                    if len(data) >= self.passes:
+                        target.sendall(data[: self.passes])
+                        self.passes = None
+                        self.cut()
+                        return
+                    self.passes -= len(data)
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

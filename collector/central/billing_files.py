@@ -13,14 +13,19 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from collector.central.building_sum import BuildingSums
 from collector.central.ledger import Entry
+from collector.central.spreadsheet import guarded
+from collector.central.submissions import Output
+from collector.central.submissions.folder import Submissions
+from collector.central.submissions.rows import Head, Row
 from collector.localtime import rfc3339
 from collector.model import SCHEMA, BillingReading, Finding
 
@@ -30,7 +35,6 @@ BILLING = (
 )  # fmt: skip
 FINDINGS = ("period", "account", "point", "meter", "register", "time", "check", "level", "quality", "text")
 STATUSES = ("ready", "held", "missing", "estimated")
-_FORMULA = ("=", "+", "-", "@", "\t")  # contract, Month close: a spreadsheet takes such a text for a formula
 
 
 @contextmanager
@@ -51,10 +55,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
 class Draft:
     """A folder r<N> in the making, beside its place. A context: what is not finished when it ends is swept away."""
 
-    def __init__(self, folder: Path, period: str, utility: str, revision: int) -> None:
-        self.place = folder / f"r{revision}"
-        self._draft = folder / f".r{revision}"
-        self._head = {"schema": SCHEMA, "period": period, "utility": utility, "revision": revision}
+    def __init__(self, folder: Path, head: Head, outputs: Sequence[Output], flats: int | None = None) -> None:
+        """`flats`: by how many percent those of a building may differ from its meter; None: nobody asks."""
+        self.place = folder / f"r{head.revision}"
+        self._draft = folder / f".r{head.revision}"
+        named = {"period": head.period, "utility": head.utility, "revision": head.revision}
+        self._head = {"schema": SCHEMA, **named}
         self._counts: Counter[str] = Counter()
         self._said: list[tuple[str, Finding]] = []
         self._manifest: str | None = None
@@ -62,6 +68,8 @@ class Draft:
         (self._draft / "submissions").mkdir(parents=True)
         self._billing = _Table(self._draft / "billing.csv", BILLING)
         self._findings = _Table(self._draft / "findings.csv", FINDINGS)
+        self._buildings = None if flats is None else BuildingSums(flats)
+        self._submissions = Submissions(self._draft / "submissions", head, outputs)
 
     def __enter__(self) -> Draft:
         return self
@@ -69,6 +77,7 @@ class Draft:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._billing.close()
         self._findings.close()
+        self._submissions.close()
         if kind is not None or self._manifest is None:
             self._sweep()
 
@@ -79,13 +88,19 @@ class Draft:
             if self._said and self._said[0][1].point != reading.point:
                 self._say()
             self._counts[reading.status] += 1
-            self._billing.write(_billing_cells(reading, entry.digest))
+            self._billing.write(billing_cells(reading, entry.digest))
+            self._submissions.add([Row(reading, *entry.place)])
+            if self._buildings is not None:
+                self._buildings.add(entry)
             self._said += ((reading.account, finding) for finding in entry.findings)
 
     def finish(self, previous: str | None) -> str:
         """The manifest, when all rows are there. `previous`: the manifest of the revision before."""
         self._say()
-        files = [table.finish() for table in (self._billing, self._findings)]
+        if self._buildings is not None:
+            self._said += self._buildings.findings()
+            self._say()
+        files = [*(table.finish() for table in (self._billing, self._findings)), *self._submissions.finish()]
         link = None if previous is None else hashlib.sha256(previous.encode()).hexdigest()
         counts = {status: self._counts[status] for status in STATUSES}
         whole = {**self._head, "expected": self._counts.total(), **counts, "files": files, "previous": link}
@@ -149,12 +164,8 @@ class _Table:
         self._file.close()
 
 
-def guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _billing_cells(reading: BillingReading, digest: str) -> list[Any]:
+def billing_cells(reading: BillingReading, digest: str) -> list[Any]:
+    """A row as it stands in billing.csv, in the order of BILLING."""
     return [
         reading.period,
         guarded(reading.utility),

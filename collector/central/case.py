@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from collector.central.edge_value import Doubt, Growth, Seen
+from collector.central.edge_value import HOUR, MINUTE, Doubt, Growth, Seen
+from collector.central.estimation import NO_MONTHS, PastMonths
 from collector.central.registry import Point, Segment
 from collector.central.utility import Edge, Utility
 from collector.model import Method, RowStatus
+
+UNIT = (1000, 100, 10, 1)  # Wh in a unit of the last billed place, by decimals of a kWh
 
 # A dial has up to 16 digits (2^53 Wh) and a ratio up to 12: nothing is ever rounded in between.
 EXACT = Context(prec=60, rounding=ROUND_DOWN)
@@ -27,8 +30,16 @@ class Device:
     summed: bool
 
 
+# A point that is read by hand. Its dial is bounded by what a house connection carries (3 x 100 A); nothing else is known.
+BY_HAND = Device("", "", Growth(3 * 253 * 100, {}), proven=True, summed=False)
+
+
 class Previous(NamedTuple):
-    """How the ledger closed the register in the period before: the current revision."""
+    """How the ledger closed the register in the period before: the current revision.
+
+    `months`: what the last thirteen months were billed with, this one included. `rejected`: a person took its value
+    back, so that nothing begins with it.
+    """
 
     period: str
     status: RowStatus
@@ -37,6 +48,40 @@ class Previous(NamedTuple):
     end_kwh: Decimal | None
     revision: int
     digest: str
+    months: PastMonths = NO_MONTHS
+    rejected: bool = False
+
+
+class Entered(NamedTuple):
+    """A reading by hand that counts: the newest of its register and period. `earlier`: Wh of those that it replaced.
+
+    `taken`: when it was told (ms); `source`: by phone, or file and line; `at` and `who`: when and by whom entered.
+    """
+
+    period: str
+    point: str
+    register: str
+    meter: str
+    wh: int
+    taken: int
+    source: str
+    reason: str
+    at: int
+    who: str
+    earlier: tuple[int, ...] = ()
+
+
+class Decision(NamedTuple):
+    """What a person decided about a row, and about which state of it (`subject`)."""
+
+    period: str
+    point: str
+    register: str
+    verdict: Literal["accept", "reject"]
+    subject: str
+    reason: str
+    at: int
+    who: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +89,8 @@ class Case:
     """All that is known of one point in one period. `segments`: those that overlap it, oldest first.
 
     `at_opening`, `at_closing`: meter -> what was read near that edge. `previous`: register -> the ledger's row.
+    `entered_at_opening`, `entered_at_closing`: register -> the reading by hand. `decided`: register -> the decision.
+    `strangers`: meter -> why answers near the closing edge are in quarantine. `was`: the point as of the opening.
     """
 
     period: str
@@ -57,6 +104,11 @@ class Case:
     at_closing: Mapping[str, Seen]
     previous: Mapping[str, Previous]
     require_act: bool
+    entered_at_opening: Mapping[str, Entered] = field(default_factory=dict)
+    entered_at_closing: Mapping[str, Entered] = field(default_factory=dict)
+    decided: Mapping[str, Decision] = field(default_factory=dict)
+    strangers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    was: Point | None = None
 
 
 class Bound(NamedTuple):
@@ -103,4 +155,45 @@ def hangs_at_closing(segment: Segment, closing: int) -> bool:
 
 def kwh(units: int | None, decimals: int) -> Decimal | None:
     """A dial in units of the last billed place as kWh."""
-    return None if units is None else Decimal(units).scaleb(-decimals, EXACT)
+    if units is None:
+        return None
+    return Decimal(units).scaleb(-decimals, EXACT) if decimals else Decimal(units)
+
+
+def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
+    """The sum over meters of end minus start, times ratio, cut towards zero; None where one of them is not known."""
+    units = 0
+    for stretch in stretches:
+        if stretch.start.units is None or stretch.end.units is None:
+            return None
+        units += stretch.end.units - stretch.start.units + turned_over(case, stretch)
+    if not stretches:
+        return None
+    decimals = case.utility.decimals
+    if case.point.ratio == 1:
+        return kwh(units, decimals)
+    total = EXACT.multiply(Decimal(units).scaleb(-decimals, EXACT), case.point.ratio)
+    cut = total.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
+    return EXACT.add(cut, Decimal(0))  # -0.5 is cut to 0, not to -0
+
+
+def turned_over(case: Case, stretch: Stretch) -> int:
+    """What has to be added to the end of a dial that began again from 0, in units of the last place; else 0.
+
+    Facts of the trade: only where it had passed nine tenths of its way and the meter can have come so far; once.
+    """
+    growth = case.devices[stretch.segment.meter].growth
+    start, end = stretch.start, stretch.end
+    if start.units is None or end.units is None or start.time is None or end.time is None or end.units >= start.units:
+        return 0
+    unit = UNIT[case.utility.decimals]
+    ahead = growth.ahead(start.units * unit, end.units * unit)
+    if not 0 <= ahead <= most_in(growth, start.time, end.time) + unit:
+        return 0
+    assert growth.modulus is not None  # else nothing is ahead
+    return growth.modulus // unit
+
+
+def most_in(growth: Growth, start: int, end: int) -> int:
+    """The most (Wh) that a meter can count between two instants."""
+    return growth.watt * max(0, end - start + 2 * MINUTE) // HOUR

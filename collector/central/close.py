@@ -1,38 +1,29 @@
 """The month close of one point: what is known of it in, one row for each billed register out. Pure: no clock, no store.
 
-Rule 1. Every billed register of a point gives exactly one row: ready, held, missing (or, later, estimated).
+Rule 1. Every billed register of a point gives exactly one row: ready, held, missing or estimated.
 Rule 2. What is billed is the dial, cut to the utility's decimals. Consumption is the sum over meters of cut end minus
         cut start, times ratio: months add up, and none takes a fraction from the next.
 Rule 3. A month starts from the number that the month before was billed with. Where none was billed, it starts from the
         value at the previous edge by the same rules; where there is none, the row is held without consumption.
-Rule 4. A finding never changes a number; a finding of level `hold` keeps its row from being ready.
+Rule 4. A finding never changes a number; a finding of level `hold` keeps its row from being ready, unless a person has
+        accepted the row as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from collector.central.case import (
-    EXACT,
-    Bound,
-    Case,
-    Previous,
-    Stretch,
-    billed,
-    hangs_at_closing,
-    hangs_at_opening,
-    kwh,
-)
-from collector.central.edge_value import AFTER, BEFORE, NOTHING_SEEN, VALID, Dial, Doubt, value_at, wall
-from collector.central.monthly_checks import POINT_CHECKS, ROW_CHECKS, UNCHECKED
-from collector.central.registry import Segment
+from collector.central.bounds import ESTIMATED, MISSING, end_of, estimated_end, no_meter, start_of
+from collector.central.canonical import canonical, sha256
+from collector.central.case import Bound, Case, Stretch, billed, consumption, kwh
+from collector.central.edge_value import VALID, Doubt
+from collector.central.estimation import NO_MONTHS, Used
+from collector.central.monthly_checks import POINT_CHECKS, ROW_CHECKS
+from collector.localtime import next_month, rfc3339
 from collector.model import BillingReading, Finding, RowStatus
-from drivers.values import kilo
 
-MANUAL, MISSING = "4.131", "5.259"  # quality codes of IEC 61968-9, without the origin
-_UNIT = (1000, 100, 10, 1)  # Wh in a unit of the last billed place, by decimals of a kWh
+_KEPT_MONTHS = 13  # a year, and the month that lies a year back
 
 
 class Row(NamedTuple):
@@ -49,28 +40,104 @@ class Row(NamedTuple):
 def close_point(case: Case) -> list[Row]:
     """The rows of a point, in the order of its registers."""
     stretches = {
-        code: [Stretch(item, _start(case, item, code), _end(case, item, code)) for item in case.segments]
+        code: [Stretch(item, start_of(case, item, code), end_of(case, item, code)) for item in case.segments]
         for code in billed(case.point.tariffs)
     }
     shared = tuple(
         _finding(case, meter, "", doubt) for check in POINT_CHECKS for meter, doubt in check(case, stretches)
     )
-    return [_row(case, code, parts, shared) for code, parts in stretches.items()]
+    return [_decided(case, code, parts, shared) for code, parts in stretches.items()]
 
 
 def quality(findings: Iterable[Finding]) -> str:
     """The quality of a row: every code that a finding gives it, by number, or that it is valid."""
     codes = {finding.quality for finding in findings} - {VALID}
-    return " ".join(sorted(codes, key=lambda code: [int(part) for part in code.split(".")])) or VALID
+    if not codes:
+        return VALID
+    return " ".join(sorted(codes, key=lambda code: [int(part) for part in code.split(".")]))
+
+
+def subject_of(reading: BillingReading, findings: Iterable[Finding]) -> str:
+    """What a decision about a row is about: its numbers, and what held it. Lower-case hex SHA-256.
+
+    `reading` and `findings` are the row's as nobody had decided about it.
+    """
+    numbers = [None if v is None else f"{v:f}" for v in (reading.start_kwh, reading.end_kwh, reading.consumption_kwh)]
+    holds = sorted([finding.check, finding.text] for finding in findings if finding.level == "hold")
+    return sha256(canonical([reading.meter, reading.end_time, *numbers, holds]))
+
+
+# ----------------------------------------------------------------------------- one row
+
+
+def _decided(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...]) -> Row:
+    """The row, with what a person decided about it as it is."""
+    row = _row(case, code, stretches, shared)
+    decision = case.decided.get(code)
+    if decision is None:
+        return _estimated(case, code, stretches, shared, row)
+    subject = subject_of(row.reading, row.findings)
+    proof = {"verdict": decision.verdict, "who": decision.who, "at": decision.at, "reason": decision.reason}
+    if decision.subject != subject:
+        text = f"{_by(decision.who, decision.at)} decided ({decision.verdict}) about another state of this row"
+        said = _finding(case, row.reading.meter, code, Doubt("overtaken", "info", VALID, decision.at, text))
+        row = row._replace(findings=(*row.findings, said), proof={**row.proof, "decision": proof})
+        return _estimated(case, code, stretches, shared, row)
+    text = f"{decision.verdict}ed by {_by(decision.who, decision.at)}: {decision.reason}"
+    if decision.verdict == "accept":
+        said = _finding(case, row.reading.meter, code, Doubt("accepted", "info", VALID, decision.at, text))
+        findings = (*row.findings, said)
+        status: RowStatus = "ready" if row.reading.end_kwh is not None else row.reading.status
+        reading = row.reading.model_copy(update={"status": status})
+        return Row(reading, findings, {**row.proof, "decision": proof, "carried": _carried(case, code, _used(reading))})
+    number = "no reading" if row.reading.end_kwh is None else f"{row.reading.end_kwh:f} kWh"
+    doubt = Doubt("rejected", "hold", MISSING, decision.at, f"{number} was {text}")
+    end = Bound(None, None, "", row.proof["segments"][-1]["end"] if stretches else None, (doubt,))
+    parts = [*stretches[:-1], stretches[-1]._replace(end=end)] if stretches else []
+    row = _row(case, code, parts, shared)
+    row = row._replace(proof={**row.proof, "decision": proof, "carried": _carried(case, code, None, rejected=True)})
+    return _estimated(case, code, parts, shared, row)
+
+
+def _by(who: str, at: int) -> str:
+    return f"{who} at {rfc3339(at)}"
+
+
+def _estimated(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...], row: Row) -> Row:
+    """The row with an estimate in the place of what is missing, where the utility wants one."""
+    if row.reading.end_kwh is not None or case.utility.estimation is None or not stretches:
+        return row
+    end = estimated_end(case, code, stretches[-1], row.findings)
+    if end is None:
+        return row
+    parts = [*stretches[:-1], stretches[-1]._replace(end=end)]
+    said = tuple(_finding(case, row.reading.meter, code, doubt) for doubt in end.doubts)
+    # What is missing was said with level hold; it explains the estimate and does not hold it.
+    findings = (
+        *(item.model_copy(update={"level": "info"}) if _is_lack(item) else item for item in row.findings),
+        *said,
+    )
+    guessed = _row(case, code, parts, shared)
+    reading = guessed.reading.model_copy(update={"status": "estimated", "quality": quality(findings)})
+    carried = _carried(case, code, _used(reading), rejected=row.proof["carried"].get("rejected", False))
+    proof = {**guessed.proof, "carried": carried}
+    if "decision" in row.proof:
+        proof["decision"] = row.proof["decision"]
+    return Row(reading, findings, proof)
+
+
+def _is_lack(finding: Finding) -> bool:
+    return finding.check in ("missing", "rejected")
 
 
 def _row(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...]) -> Row:
     point, decimals = case.point, case.utility.decimals
-    segment, start, end = stretches[-1] if stretches else (None, None, _no_meter(case))
+    segment = stretches[-1].segment if stretches else None
+    end = stretches[-1].end if stretches else no_meter(case)
     start = stretches[0].start if stretches else None
     meter = "" if segment is None else segment.meter
     findings = shared + tuple(_finding(case, meter, code, doubt) for doubt in _doubts(case, code, stretches, end))
-    reading = BillingReading(
+    reading = BillingReading.model_construct(
         period=case.period,
         utility=case.utility.id,
         account=point.account,
@@ -84,13 +151,13 @@ def _row(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Find
         end_time=end.time,
         end_kwh=kwh(end.units, decimals),
         ratio=point.ratio,
-        consumption_kwh=_consumption(stretches, point.ratio, decimals),
+        consumption_kwh=consumption(case, stretches),
         status=_status(end, findings),
         method=end.method,
         quality=quality(findings),
         revision=0,
     )
-    return Row(reading, findings, _proof(case, stretches))
+    return Row(reading, findings, _proof(case, code, stretches, _used(reading)))
 
 
 def _doubts(case: Case, code: str, stretches: Sequence[Stretch], end: Bound) -> Iterable[Doubt]:
@@ -109,7 +176,7 @@ def _status(end: Bound, findings: Iterable[Finding]) -> RowStatus:
 
 
 def _finding(case: Case, meter: str, code: str, doubt: Doubt) -> Finding:
-    return Finding(
+    return Finding.model_construct(
         point=case.point.point,
         meter=meter,
         register_=code,
@@ -121,114 +188,26 @@ def _finding(case: Case, meter: str, code: str, doubt: Doubt) -> Finding:
     )
 
 
-# ----------------------------------------------------------------------------- the two ends of a segment
-
-
-class _Act(NamedTuple):
-    """An act that hung or took down a meter: when, its readings, its words, and what it means where one is lacking."""
-
-    time: int
-    readings: Mapping[str, int] | None
-    done: str
-    which: str
-    lacking: str
-    quality: str
-
-
-def _end(case: Case, segment: Segment, code: str) -> Bound:
-    if not hangs_at_closing(segment, case.closing.at):
-        assert segment.to_ms is not None  # else it hangs there still
-        act = _Act(segment.to_ms, segment.final, "took down", "final", "no-final", MISSING)
-        return _by_act(case, segment, code, act)
-    value = value_at(case.closing, _dial(case, segment, code), case.at_closing.get(segment.meter, NOTHING_SEEN))
-    if value is None:
-        first, last = (wall(case.closing.at + offset, case.point.time_zone) for offset in (-BEFORE, AFTER))
-        text = f"no accepted reading of {code} of {segment.meter} from {first} to {last}"
-        return Bound(None, None, "", None, (Doubt("missing", "hold", MISSING, case.closing.at, text),))
-    return Bound(_cut(case, value.wh), value.time, value.method, value.proof, value.doubts)
-
-
-def _start(case: Case, segment: Segment, code: str) -> Bound:
-    opening = case.opening.at
-    if not hangs_at_opening(segment, opening):
-        assert segment.from_ms is not None  # else it hung there since ever
-        act = _Act(segment.from_ms, segment.initial, "hung", "initial", "no-start", UNCHECKED)
-        return _by_act(case, segment, code, act)
-    before = case.previous.get(code)
-    if before is not None and before.status == "ready" and before.meter == segment.meter:
-        return _from_ledger(case, before)
-    value = value_at(case.opening, _dial(case, segment, code), case.at_opening.get(segment.meter, NOTHING_SEEN))
-    if value is None:
-        text = f"{segment.meter} has no value at the start of the period, {wall(opening, case.point.time_zone)}"
-        return Bound(None, None, "", None, (Doubt("no-start", "hold", UNCHECKED, opening, text),))
-    # What explains the value was said when the month before was closed; what makes it doubtful holds this one too.
-    doubts = (doubt._replace(text=f"start: {doubt.text}") for doubt in value.doubts if doubt.level == "hold")
-    return Bound(_cut(case, value.wh), value.time, value.method, value.proof, tuple(doubts))
-
-
-def _from_ledger(case: Case, before: Previous) -> Bound:
-    assert before.end_kwh is not None and before.end_time is not None  # a ready row has both
-    units = int(before.end_kwh.scaleb(case.utility.decimals, EXACT))
-    doubts: tuple[Doubt, ...] = ()
-    if (cut := kwh(units, case.utility.decimals)) != before.end_kwh:
-        text = f"{before.period} ended with {before.end_kwh} kWh, to more decimals; this period starts from {cut} kWh"
-        doubts = (Doubt("decimals", "warn", VALID, before.end_time, text),)
-    proof = {
-        "method": "ledger",
-        "period": before.period,
-        "revision": before.revision,
-        "digest": before.digest,
-        "time": before.end_time,
-        "kwh": f"{before.end_kwh:f}",
-    }
-    return Bound(units, before.end_time, "", proof, doubts)
-
-
-def _by_act(case: Case, segment: Segment, code: str, act: _Act) -> Bound:
-    """The act's reading where a meter was hung or taken down inside the period. It is a reading taken on the spot."""
-    if act.readings is None or code not in act.readings:
-        text = f"the act that {act.done} {segment.meter} gives no {act.which} reading of {code}"
-        return Bound(None, None, "", None, (Doubt(act.lacking, "hold", act.quality, act.time, text),))
-    wh = act.readings[code]
-    text = f"{kilo(wh)} kWh is the {act.which} reading of the act that {act.done} {segment.meter}"
-    doubt = Doubt("act", "info", MANUAL, act.time, text)
-    return Bound(_cut(case, wh), act.time, "manual", {"method": "act", "time": act.time, "wh": wh}, (doubt,))
-
-
-def _no_meter(case: Case) -> Bound:
-    text = "no meter hangs at this point: it is read by hand, and no reading was entered"
-    return Bound(None, None, "", None, (Doubt("missing", "hold", MISSING, case.closing.at, text),))
-
-
-def _dial(case: Case, segment: Segment, code: str) -> Dial:
-    initial = None if segment.initial is None else segment.initial.get(code)
-    growth = case.devices[segment.meter].growth
-    return Dial(segment.meter, code, growth, case.point.time_zone, segment.from_ms, segment.to_ms, initial)
-
-
 # ----------------------------------------------------------------------------- arithmetic and proof
 
 
-def _cut(case: Case, wh: int) -> int:
-    """A dial in units of the last billed place, further digits cut off (a dial is never negative)."""
-    return wh // _UNIT[case.utility.decimals]
-
-
-def _consumption(stretches: Sequence[Stretch], ratio: Decimal, decimals: int) -> Decimal | None:
-    """The sum over meters of end minus start, times ratio, cut towards zero; None where one of them is not known."""
-    units = 0
-    for _, start, end in stretches:
-        if start.units is None or end.units is None:
-            return None
-        units += end.units - start.units
-    if not stretches:
+def _used(reading: BillingReading) -> Used | None:
+    """What later months are held against."""
+    how: Mapping[RowStatus, Literal["", "estimated", "held"]] = {"ready": "", "estimated": "estimated", "held": "held"}
+    if reading.consumption_kwh is None or reading.status not in how:
         return None
-    total = EXACT.multiply(Decimal(units).scaleb(-decimals, EXACT), ratio)
-    cut = total.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
-    return EXACT.add(cut, Decimal(0))  # -0.5 is cut to 0, not to -0
+    return Used(reading.consumption_kwh, how[reading.status])
 
 
-def _proof(case: Case, stretches: Sequence[Stretch]) -> dict[str, Any]:
+def _carried(case: Case, code: str, used: Used | None, *, rejected: bool = False) -> dict[str, Any]:
+    """What the next month takes over: the months that were billed, and whether a person took the value back."""
+    before = case.previous.get(code)
+    oldest = next_month(case.period, 1 - _KEPT_MONTHS)
+    carried = {"months": (before.months if before else NO_MONTHS).carried(case.period, used, oldest)}
+    return {**carried, "rejected": True} if rejected else carried
+
+
+def _proof(case: Case, code: str, stretches: Sequence[Stretch], used: Used | None) -> dict[str, Any]:
     point, utility = case.point, case.utility
     return {
         "schema": 1,
@@ -237,10 +216,13 @@ def _proof(case: Case, stretches: Sequence[Stretch]) -> dict[str, Any]:
             "valid_from": point.valid_from,
             "tariffs": point.tariffs,
             "time_zone": point.time_zone,
+            "address": point.address,
+            "flat": point.flat,
             "opening": case.opening.at,
             "closing": case.closing.at,
         },
         "utility": {"id": utility.id, "digest": utility.digest, "decimals": utility.decimals},
+        "carried": _carried(case, code, used),
         "segments": [
             {
                 "meter": segment.meter,
@@ -254,3 +236,6 @@ def _proof(case: Case, stretches: Sequence[Stretch]) -> dict[str, Any]:
             for segment, start, end in stretches
         ],
     }
+
+
+__all__ = ["ESTIMATED", "MISSING", "Row", "close_point", "quality", "subject_of"]

@@ -1,38 +1,46 @@
 """Closes a month for a utility: gathers what is known, lets `close` decide, appends to the ledger, writes the files.
 
-Rule 1. Ledger first, folder second: rows and their run are one transaction, then the folder appears by one rename. A
-        crash between them costs nothing: the next close writes the missing folder from the ledger, to the byte.
+Rule 1. Ledger first, folder second: rows, their run and its link are one transaction, then the folder appears by one
+        rename. A crash between them costs nothing: the next close writes the missing folder from the ledger, to the
+        byte.
 Rule 2. Nothing new: no row, no folder. Something new: rows of the next revision, and a folder with the whole state.
 Rule 3. Points are taken in the order of the files, some thousand at a time: memory does not grow with the rows.
+Rule 4. Nobody waits while a close computes: it reads as of one instant, new rows wait in a file without a name, and only
+        when all are there are they added, if nobody else has closed the month meanwhile.
 """
 
 from __future__ import annotations
 
+import pickle
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sqlalchemy import Connection, Engine
 
 from collector import localtime
-from collector.central import ledger
+from collector.central import chain, ledger
 from collector.central import utility as utilities
 from collector.central.billing_files import STATUSES, Draft, folder_lock
 from collector.central.close import close_point
 from collector.central.edge_value import wall
 from collector.central.engine import writing
-from collector.central.gathering import Gathering, LoadProfile, utilities_of
+from collector.central.gathering import Gathering, LoadProfile, Member, utilities_of
 from collector.central.ledger import Entry, Run
 from collector.central.registry import Registry
 from collector.central.store.series import SeriesStore
+from collector.central.submissions import Output
+from collector.central.submissions.rows import Head
 from collector.central.utility import Utility
-from collector.exits import CheckFailed, UsageFault
+from collector.exits import CheckFailed, Unreachable, UsageFault
 from collector.model import BillingReading, Finding
 from drivers import profile as profiles
 
 _AT_ONCE = 2000  # points: some ten MiB of snapshots and JSON
+_TRIES = 5  # a close that somebody else overtook computes again; two at once make one wait, no third comes by chance
 MOST_SHOWN = 200  # rows and exceptions that are handed back for a person to read; the files have all
 
 
@@ -86,35 +94,91 @@ class Books:
     load_profile: LoadProfile = profiles.load
 
 
-def close_month(books: Books, period: str, utility: Utility, now: int) -> Closed:
-    """Close a period YYYY-MM for a utility. `now` (ms UTC) is after the edge; it goes into the ledger's `at`.
+class NoPoints(UsageFault):
+    """The utility has no points to bill in the period."""
+
+
+class Overtaken(Unreachable):
+    """Somebody else closed the same month meanwhile, again and again. Close it once more."""
+
+
+def close_month(books: Books, period: str, utility: Utility, now: int, who: str = "meterline") -> Closed:
+    """Close a period YYYY-MM for a utility. `now` (ms UTC) is after the edge; it and `who` go into the ledger's chain.
 
     Raises UsageFault before the edge or where the utility has no points, ConfigError for an unknown meter profile,
-    StoreAway, CheckFailed where the ledger does not give the bytes of an emitted folder any more.
+    StoreAway, Overtaken, CheckFailed where the ledger does not give the bytes of an emitted folder any more.
     """
     folder = books.out / period / utility.id
     gathering = check_due(books, period, utility, now)
-    tally = _Tally()
     with folder_lock(folder):
-        with writing(books.engine) as connection:
-            ledger.lock(connection)
-            runs = ledger.runs(connection, period, utility.id)
-            revision = runs[-1].revision + 1 if runs else 1
-            with Draft(folder, period, utility.id, revision) as draft:
-                for entries, fresh in _entries(connection, gathering, revision):
-                    ledger.append(connection, fresh, now)
-                    tally.add(entries, fresh)
-                    draft.add(entries)
-                if tally.changed:
-                    manifest = draft.finish(runs[-1].manifest if runs else None)
-                    runs.append(Run(revision, now, manifest, tally.checks))
-                    ledger.append_run(connection, period, utility.id, runs[-1])
-        if tally.changed:
-            draft.publish()
-        with books.engine.connect() as connection:
-            _restore(connection, folder, period, utility.id, runs)
-            again = _closed_after(connection, period, utility.id) if tally.changed else None
+        for _ in range(_TRIES):
+            closed = _close(books, gathering, folder, now, who)
+            if closed is not None:
+                return closed
+    raise Overtaken(f"{period} of {utility.id} is being closed by others all the time; close it again")
+
+
+def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str) -> Closed | None:
+    """One try; None where somebody else was first."""
+    period, utility = gathering.period, gathering.utility.id
+    tally = _Tally()
+    with books.engine.connect() as connection:
+        runs = ledger.runs(connection, period, utility)
+        revision = runs[-1].revision + 1 if runs else 1
+        with Draft(folder, *_form(gathering.utility, period, revision)) as draft, _Staged(folder) as staged:
+            for entries, fresh in _entries(connection, gathering, revision):
+                staged.add(fresh)
+                tally.add(entries, fresh)
+                draft.add(entries)
+            connection.rollback()  # what follows begins with what is there then
+            if tally.changed:
+                manifest = draft.finish(runs[-1].manifest if runs else None)
+                run = Run(revision, now, manifest, tally.checks, gathering.utility.digest or None)
+                if not _append(books.engine, gathering, staged, runs, run, who):
+                    return None
+                runs.append(run)
+                draft.publish()
+        _restore(connection, folder, period, utility, runs)
+        again = _closed_after(connection, period, utility) if tally.changed else None
     return tally.closed(gathering, runs[-1].revision, folder / f"r{runs[-1].revision}", again)
+
+
+def _append(engine: Engine, gathering: Gathering, staged: _Staged, runs: Sequence[Run], run: Run, who: str) -> bool:
+    """Rows, run and link into the ledger; False, and nothing is done, where somebody else has closed the month."""
+    period, utility = gathering.period, gathering.utility.id
+    with writing(engine) as connection:
+        chain.newest(connection, lock=True)
+        if len(ledger.runs(connection, period, utility)) != len(runs):
+            return False
+        for entries in staged:
+            ledger.append(connection, entries, run.at)
+        ledger.append_run(connection, period, utility, run, gathering.utility.text, who)
+    return True
+
+
+class _Staged:
+    """New rows on their way into the ledger, in a file without a name: a process that ends leaves nothing of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+        self._chunks = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """The next rows."""
+        if entries:
+            pickle.dump([ledger.storable(entry) for entry in entries], self._file, protocol=5)
+            self._chunks += 1
+
+    def __iter__(self) -> Iterator[list[ledger.Storable]]:
+        self._file.seek(0)
+        for _ in range(self._chunks):
+            yield pickle.load(self._file)  # ours: nobody else can open it
 
 
 def preview_month(books: Books, period: str, utility: Utility) -> Closed:
@@ -137,11 +201,29 @@ def utilities_with_points(books: Books, period: str) -> list[Utility]:
         return [utility for utility in named if _gather(connection, books, period, utility).members]
 
 
-def check_due(books: Books, period: str, utility: Utility, now: int) -> Gathering:
-    """What there is to close. Raises UsageFault where the period has not ended for all points, or there are none."""
+def gather(books: Books, period: str, utility: Utility) -> Gathering:
+    """What a utility has to bill in a period. Raises UsageFault where it has no points, ConfigError."""
     with books.engine.connect() as connection:
         gathering = _gather(connection, books, period, utility)
     _check_members(gathering)
+    return gathering
+
+
+def missing_rows(books: Books, gathering: Gathering, members: Sequence[Member]) -> dict[str, tuple[str, ...]]:
+    """point -> registers that would be missing (or estimated) now, of these members. Raises StoreAway."""
+    found: dict[str, tuple[str, ...]] = {}
+    with books.engine.connect() as connection:
+        for start in range(0, len(members), _AT_ONCE):
+            for case in gathering.cases(connection, members[start : start + _AT_ONCE], {}):
+                lacking = [row.reading for row in close_point(case) if row.reading.status in ("missing", "estimated")]
+                if lacking:
+                    found[case.point.point] = tuple(reading.register_ for reading in lacking)
+    return found
+
+
+def check_due(books: Books, period: str, utility: Utility, now: int) -> Gathering:
+    """What there is to close. Raises UsageFault where the period has not ended for all points, or there are none."""
+    gathering = gather(books, period, utility)
     last = max(gathering.members, key=lambda member: member.closing.at)
     if now < last.closing.at:
         zone = last.point.time_zone
@@ -167,7 +249,7 @@ def _gather(connection: Connection, books: Books, period: str, utility: Utility)
 def _check_members(gathering: Gathering) -> None:
     if not gathering.members:
         text = f"{gathering.utility.id} has no points to bill in {gathering.period}"
-        raise UsageFault(f"{text}; see `meterline registry list`")
+        raise NoPoints(f"{text}; see `meterline registry list`")
 
 
 def _entries(connection: Connection, gathering: Gathering, revision: int) -> Iterator[tuple[list[Entry], list[Entry]]]:
@@ -189,12 +271,28 @@ def _entries(connection: Connection, gathering: Gathering, revision: int) -> Ite
         yield entries, fresh
 
 
+def _form(utility: Utility, period: str, revision: int) -> tuple[Head, Sequence[Output], int | None]:
+    """What the submissions of a folder are part of, which ones the utility takes, and what its flats may differ by."""
+    at = utility.edge_of(period, utility.time_zone or "UTC").at
+    return utility.head(period, revision, at), utility.outputs, utility.checks.flats
+
+
+def _form_then(
+    connection: Connection, period: str, utility: str, run: Run
+) -> tuple[Head, Sequence[Output], int | None]:
+    """The same of an emitted folder: the profile may be another by now."""
+    if run.profile is None:
+        return Head(period, utility, "", run.revision, (), {}, 0, 0), (), None
+    text = ledger.profile_text(connection, run.profile)
+    return _form(utilities.parse(text.encode(), f"profile of {utility} as of r{run.revision}"), period, run.revision)
+
+
 def _restore(connection: Connection, folder: Path, period: str, utility: str, runs: Sequence[Run]) -> None:
     """Write emitted folders that are not there: a crash came before the rename, or they go into another place."""
     previous = None
     for run in runs:
         if not (folder / f"r{run.revision}").exists():
-            with Draft(folder, period, utility, run.revision) as draft:
+            with Draft(folder, *_form_then(connection, period, utility, run)) as draft:
                 draft.add(ledger.state(connection, period, utility, run.revision))
                 if draft.finish(previous) != run.manifest:
                     raise CheckFailed(

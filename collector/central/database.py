@@ -1,7 +1,8 @@
 """The tables of the centre's registry, ledger and kept snapshots (SQLAlchemy Core), and what their SQL has in common.
 
-Rule 1. Nothing here is changed in place except `gateway_status` and the end of a segment: points and bindings get new
-        versions, the ledger gets new revisions, evidence and quarantine only grow.
+Rule 1. Nothing here is changed in place except `gateway_status`, the ends of a segment and whether an act is taken:
+        points and bindings get new versions, the ledger gets new revisions, evidence, quarantine and findings only grow. What a bill rests on
+        (ledger, runs, links, decisions, readings by hand) the database itself refuses to change or delete.
 Rule 2. Instants are whole milliseconds UTC, kWh and ratios are text of exact decimals, documents are JSON text.
 Rule 3. Tables change by Alembic migrations only (`collector/central/migrations`), from the first one on.
 """
@@ -124,7 +125,7 @@ binding = Table(
 )
 
 # Which meter hung at which point. `from_ms` null: since ever (imported); `to_ms` null: still. `initial` and `final`:
-# JSON of OBIS code -> whole Wh from the acts that opened and closed it.
+# JSON of OBIS code -> whole Wh from the acts that opened and closed it, whose hashes are `opened_by` and `closed_by`.
 segment = Table(
     "segment",
     metadata,
@@ -135,8 +136,59 @@ segment = Table(
     Column("to_ms", BigInteger),
     Column("initial", Text),
     Column("final", Text),
+    Column("opened_by", String(71)),
+    Column("closed_by", String(71)),
     Index("segment_point", "point"),
     Index("segment_meter", "meter"),
+)
+
+# Acts as they came, for ever. `state`: taken, or held with its `reason` until somebody or a later act settles it.
+# `source`: the gateway whose topic it came by, or the file. `document`: its canonical JSON. `made`, `received`: ms.
+act = Table(
+    "act",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("hash", String(71), nullable=False),
+    Column("number", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("point", Name, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("hash", name="act_once"),
+    Index("act_point", "point", "state"),
+    Index("act_number", "number"),
+)
+
+# What an act said of a seal; the latest row of a point and number counts. `state`: set, intact, broken, removed.
+seal = Table(
+    "seal",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("point", Name, nullable=False),
+    Column("number", String(64), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("place", String(64), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("act", String(71), nullable=False),
+    Index("seal_point", "point", "number"),
+)
+
+# When a meter was verified and has to be again (ISO days), as an act said; the latest row of a meter counts.
+verification = Table(
+    "verification",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("meter", Name, nullable=False),
+    Column("verified", String(10), nullable=False),
+    Column("verify_by", String(10), nullable=False),
+    Column("act", String(71), nullable=False),
+    Index("verification_meter", "meter"),
+    Index("verification_due", "verify_by"),
 )
 
 # Who changed what: `what` is JSON with before and after.
@@ -230,5 +282,77 @@ close_run = Table(
     Column("at", BigInteger, nullable=False),
     Column("manifest", Text, nullable=False),
     Column("findings", Text, nullable=False),
+    Column("profile", String(71)),
     UniqueConstraint("period", "utility", "revision", name="close_run_once"),
+)
+
+# The utility profiles that months were closed with: the bytes of their files as text.
+utility_profile = Table(
+    "utility_profile",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+# What was done with the ledger, one link each, chained by SHA-256 (collector.central.chain). `kind`: close, decision or
+# manual. `what`: JSON that says to which rows it belongs. `content`: SHA-256 over those rows. `id` has no holes.
+ledger_link = Table(
+    "ledger_link",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+# What a person decided about a row that was held (`accept`) or that is wrong (`reject`). It counts for what the row
+# said then (`subject`: its SHA-256), and no longer when that changes. Who and when: the link's.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("link", BigInteger, nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("point", Name, nullable=False),
+    Column("register", String(16), nullable=False),
+    Column("verdict", String(8), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("decision_period_point", "period", "point"),
+)
+
+# Readings by hand: the newest of a register and period counts. `meter`: what hung at the point then, empty for none.
+# `taken`: when it was told. `source`: by phone, or file and line. `reason`: why it takes an earlier one's place.
+manual_reading = Table(
+    "manual_reading",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("link", BigInteger, nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("point", Name, nullable=False),
+    Column("register", String(16), nullable=False),
+    Column("meter", Name, nullable=False),
+    Column("wh", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("manual_reading_period_point", "period", "point"),
+)
+
+# What the checks at the door said of a snapshot that was accepted: once a day for each meter and check.
+live_finding = Table(
+    "live_finding",
+    metadata,
+    Column("meter", Name, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("check", String(32), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("level", String(8), nullable=False),
+    Column("quality", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Index("live_finding_day", "day"),
 )

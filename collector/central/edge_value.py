@@ -12,7 +12,7 @@ Rule 4. A doubt is data. It holds the row or explains it; it never changes or dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +21,8 @@ from collector.central.store.series import TimedValue
 from collector.central.utility import Edge
 from collector.model import Level
 from drivers.values import kilo
+
+UNCHECKED = "no-checksum"  # in a snapshot's `quality`: nothing in its bytes would have shown damage
 
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 AFTER, BEFORE = 60 * MINUTE, 10 * MINUTE  # contract, Month close: how far a live value may lie from its edge
@@ -45,10 +47,20 @@ class Doubt(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How far a meter's registers can move. `watt`: at most. `last_digit`: OBIS code -> Wh of the last digit sent."""
+    """How far a meter's registers can move. `watt`: at most. `last_digit`: OBIS code -> Wh of the last digit sent.
+
+    `modulus`: Wh after which the dial begins again from 0, where that is known.
+    """
 
     watt: int
     last_digit: Mapping[str, int]
+    modulus: int | None = None
+
+    def ahead(self, earlier: int, later: int) -> int:
+        """How far a dial (Wh) has come. A lower one has turned over only if it was past nine tenths of its way."""
+        if later < earlier and self.modulus is not None and 10 * earlier >= 9 * self.modulus:
+            return later + self.modulus - earlier
+        return later - earlier
 
     def most(self, code: str, earlier: TimedValue, later: TimedValue) -> int:
         """The greatest step (Wh) that a register can make between two askings."""
@@ -61,12 +73,14 @@ class Growth(NamedTuple):
 class Seen:
     """What is known of a meter near an edge, register -> values, oldest first. `frozen`: the askings that gave them.
 
-    `askings`: when asked -> the snapshot as it came, with its batch's key and digest.
+    `askings`: when asked -> the snapshot as it came, with its batch's key and digest. `clocks`: when asked -> what the
+    meter's clock said and the gateway's zone, also of the day before.
     """
 
     live: Mapping[str, Sequence[TimedValue]] = field(default_factory=dict)
     frozen: Mapping[str, Sequence[TimedValue]] = field(default_factory=dict)
     askings: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    clocks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
 
 NOTHING_SEEN = Seen()
@@ -134,6 +148,8 @@ def _frozen(edge: Edge, dial: Dial, seen: Seen, askings: Sequence[TimedValue]) -
         shown = ", ".join(f"{kilo(other)} kWh at {wall(times[other][0], dial.zone)}" for other in others)
         text = f"{named} changed: other askings gave {shown}"
         doubts.append(Doubt("frozen-changed", level, SUSPECT, times[others[0]][0], text))
+    if _without_checksum(seen, times[wh]):
+        doubts.append(_unchecked(named, edge.at))
     if (beside := _beside_live(edge, dial, seen, wh)) is not None:
         shown = f"{kilo(beside.value)} kWh at {wall(beside.time, dial.zone)}"
         doubts.append(Doubt("frozen-live", "hold", SUSPECT, edge.at, f"{named} does not fit the register: {shown}"))
@@ -151,6 +167,17 @@ def _frozen(edge: Edge, dial: Dial, seen: Seen, askings: Sequence[TimedValue]) -
     return EdgeValue("frozen", edge.at, wh, proof, tuple(doubts))
 
 
+def _without_checksum(seen: Seen, askings: Iterable[int]) -> bool:
+    """Whether one of these askings had no checksum."""
+    return any(UNCHECKED in seen.askings[at]["snapshot"].get("quality", ()) for at in askings if at in seen.askings)
+
+
+def _unchecked(named: str, time: int) -> Doubt:
+    """The doubt of such a value: two that are damaged alike, or a neighbour, prove too little."""
+    text = f"{named} came without a checksum, so that damage would not show; compare it with the meter's display"
+    return Doubt(UNCHECKED, "hold", SUSPECT, time, text)
+
+
 def _pair(asked: Sequence[int]) -> tuple[int, int] | None:
     """The first asking and the first one far enough behind it."""
     return next(((asked[0], later) for later in asked if later - asked[0] >= APART), None)
@@ -163,10 +190,13 @@ def _beside_live(edge: Edge, dial: Dial, seen: Seen, wh: int) -> TimedValue | No
     after = next((value for value in live if value.time >= edge.at), None)
     own = TimedValue(edge.at, wh)
     slack = dial.growth.watt * CLOCK_OFF // HOUR
-    if before is not None and not -slack <= wh - before.value <= dial.most(before, own) + slack:
-        return before
-    if after is not None and not -slack <= after.value - wh <= dial.most(own, after) + slack:
-        return after
+    for neighbour, first, second in ((before, before, own), (after, own, after)):
+        if neighbour is None or first is None or second is None:
+            continue
+        low, high = -slack, dial.most(first, second) + slack
+        steps = (second.value - first.value, dial.growth.ahead(first.value, second.value))
+        if not any(low <= step <= high for step in steps):
+            return neighbour
     return None
 
 
@@ -185,6 +215,13 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
     if (why := _unwitnessed(dial, earlier, own, later)) is not None:
         text = f"{kilo(own.value)} kWh, read at {wall(own.time, dial.zone)}, {why}"
         doubts.append(Doubt("unconfirmed", "hold", SUSPECT, own.time, text))
+    # An interval snapshot is not kept: what the meter's kept ones near the edge say holds for it too.
+    askings = [own.time] if own.time in seen.askings else seen.askings
+    if _without_checksum(seen, askings):
+        doubts.append(_unchecked(f"{kilo(own.value)} kWh, read at {wall(own.time, dial.zone)},", own.time))
+    if (other := _conflicting(dial, seen, own)) is not None:
+        text = f"two snapshots of {wall(own.time, dial.zone)} differ: {kilo(own.value)} kWh and {kilo(other)} kWh"
+        doubts.append(Doubt("conflict", "hold", SUSPECT, own.time, text))
     if abs(own.time - edge.at) > NEAR:
         where = "after" if own.time > edge.at else "before"
         text = f"read {_duration(abs(own.time - edge.at))} {where} the edge at {wall(edge.at, dial.zone)}"
@@ -226,12 +263,20 @@ def _unwitnessed(dial: Dial, earlier: TimedValue | None, own: TimedValue, later:
     if earlier is None:
         return "has no accepted value before it that confirms it"
     for first, second, beside in ((earlier, own, earlier), (own, later, later)):
-        if not 0 <= second.value - first.value <= (most := dial.most(first, second)):
+        step = dial.growth.ahead(first.value, second.value)
+        if not 0 <= step <= (most := dial.most(first, second)):
             shown = f"does not fit {kilo(beside.value)} kWh at {wall(beside.time, dial.zone)}"
-            if first.value > second.value:
+            if step < 0:
                 return f"{shown}: a register never falls"
             return f"{shown}: the meter counts at most {kilo(most)} kWh in that time"
     return None
+
+
+def _conflicting(dial: Dial, seen: Seen, own: TimedValue) -> int | None:
+    """What a kept snapshot of the same instant says otherwise."""
+    asking = seen.askings.get(own.time)
+    kept = None if asking is None else asking["snapshot"].get("registers", {}).get(dial.code)
+    return kept if kept is not None and kept != own.value else None
 
 
 def _asking(dial: Dial, seen: Seen, own: TimedValue) -> Mapping[str, Any]:

@@ -23,6 +23,8 @@ from typing import NamedTuple, Protocol
 from sqlalchemy.exc import DBAPIError
 
 from collector.central.engine import DatabaseAway, writing
+from collector.central.fresh import FreshFirst, is_fresh
+from collector.central.opening import opened
 from collector.central.registry import Registry
 from collector.central.status import keep_statuses
 from collector.clock import Clock
@@ -32,11 +34,11 @@ from collector.messages import (
     MessageFault,
     decode_status,
     encode,
-    open_envelope,
     parse_topic,
     receipt_topic,
 )
 from collector.model import PASSING, Receipt, RefusalCode, Status
+from collector.pulse import Pulse
 from collector.spool import Inbox, Incoming, SpoolFull, SpoolUnusable
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ LOOK = 0.5  # seconds between two looks at `stop` when no message comes
 # A broker has a limit of publications without PUBACK, often 20; a round has up to 256 receipts. They wait their turn:
 # for so many seconds between two tries, and in all while the broker takes none.
 TURN, PATIENCE = 0.002, 5.0
-LOOK_UP_AGAIN = 1000  # ms between two looks into the registry for a gateway that it did not know
+LOOK_UP_AGAIN = 1.0  # seconds between two looks into the registry for a gateway that it did not know
 
 
 class Message(Protocol):
@@ -88,13 +90,20 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class Batch(NamedTuple):
+    """A batch to be stored. `fresh`: its readings are of this moment."""
+
+    row: Incoming
+    fresh: bool
+
+
 class Ignored(NamedTuple):
     """A status that is not kept: it is health, not a reading, and the next one comes within ten minutes."""
 
     reason: str
 
 
-Seen = Incoming | Refusal | Unreadable | Status | Ignored
+Seen = Batch | Refusal | Unreadable | Status | Ignored
 
 
 @dataclass(slots=True)
@@ -111,7 +120,8 @@ class Counts:
 
 
 class Ingest:
-    """Takes messages in. Receipts go out by `sender`; `stored` is set when there is something new for the worker."""
+    """Takes messages in. Receipts go out by `sender`; `stored` is set when there is something new for the worker, and
+    `drained`, which the worker takes from, is told what is fresh."""
 
     def __init__(
         self,
@@ -120,14 +130,18 @@ class Ingest:
         clock: Clock,
         sender: Sender,
         stored: threading.Event,
+        drained: FreshFirst,
     ) -> None:
         self.counts = Counts()
+        self.pulse = Pulse("ingest", clock.monotonic)
+        self.heard: dict[str, int] = {}  # known gateway -> when its last sound message came (ms)
         self.trouble = ""  # why nothing can be stored now, in words; empty when all is well
         self._inbox = inbox
         self._registry = registry
         self._clock = clock
         self._sender = sender
         self._stored = stored
+        self._drained = drained
         self._known: frozenset[str] = frozenset()
         self._looked_up = -LOOK_UP_AGAIN
         self._blind = False  # the registry cannot be asked now
@@ -152,6 +166,7 @@ class Ingest:
     def run(self, stop: threading.Event) -> None:
         """Take what comes in until `stop` is set; what is in the queue then comes again from its gateways."""
         while not stop.is_set():
+            self.pulse.beat()
             messages = self._collect()
             if messages:
                 self.take(messages)
@@ -191,7 +206,7 @@ class Ingest:
 
     def _take(self, messages: Sequence[Message]) -> None:
         seen = [self._look(message.topic, message.payload) for message in messages]
-        receipts = self._store([item for item in seen if isinstance(item, Incoming)])
+        receipts = self._store([item for item in seen if isinstance(item, Batch)])
         self._keep_statuses([item for item in seen if isinstance(item, Status)])
         for item, message in zip(seen, messages, strict=True):
             if isinstance(item, Unreadable):
@@ -214,7 +229,7 @@ class Ingest:
         try:
             if kind == "status":
                 return self._look_at_status(gateway, payload)
-            envelope = open_envelope(payload)
+            envelope = opened(payload)
         except MessageFault as fault:
             if fault.key is None:
                 return Unreadable(f"{fault.code}: {fault}")
@@ -226,9 +241,9 @@ class Ingest:
         if key.gateway != gateway:
             return Refusal(gateway, key, "mismatch", f"a batch of {key.gateway} came on the topic of {gateway}")
         if kind == "readings" and envelope.act is None:
-            batch = Incoming(*key, "readings", payload)
+            batch = Batch(Incoming(*key, "readings", payload), is_fresh(envelope, self._clock.millis()))
         elif kind == "acts" and envelope.act is not None:
-            batch = Incoming(*key, "acts", payload)
+            batch = Batch(Incoming(*key, "acts", payload), fresh=False)
         else:
             held = "an act" if envelope.act is not None else "readings"
             return Refusal(gateway, key, "mismatch", f"{held} came on the topic .../{kind}")
@@ -236,6 +251,7 @@ class Ingest:
             if self._blind:
                 return Refusal(gateway, key, "busy", "the registry, which knows the gateways, is away")
             return Refusal(gateway, key, "unknown-gateway", f"{gateway} is not in the registry")
+        self.heard[gateway] = self._clock.millis()
         return batch
 
     def _look_at_status(self, gateway: str, payload: bytes) -> Seen:
@@ -246,12 +262,13 @@ class Ingest:
             return Ignored(f"a status of {status.gateway} came on the topic of {gateway}")
         if not self._is_known(gateway):
             return Ignored(f"a status of {gateway}, which the registry does not know, or which it cannot say now")
+        self.heard[gateway] = self._clock.millis()
         return status
 
     def _is_known(self, gateway: str) -> bool:
         """Whether the registry knows it. Gateways are never taken out, so that only a strange name is looked up."""
-        if gateway not in self._known and self._clock.millis() - self._looked_up >= LOOK_UP_AGAIN:
-            self._looked_up = self._clock.millis()
+        if gateway not in self._known and self._clock.monotonic() - self._looked_up >= LOOK_UP_AGAIN:
+            self._looked_up = self._clock.monotonic()
             try:
                 self._known, self._blind = self._registry.gateways(), False
             except (DatabaseAway, DBAPIError) as error:
@@ -261,27 +278,28 @@ class Ingest:
 
     # ------------------------------------------------------------------------- what becomes of it
 
-    def _store(self, batches: Sequence[Incoming]) -> list[Receipt]:
+    def _store(self, batches: Sequence[Batch]) -> list[Receipt]:
         if not batches:
             return []
+        rows = [batch.row for batch in batches]
         try:
-            outcomes = self._inbox.put(batches, self._clock.millis())
+            outcomes = self._inbox.put(rows, self._clock.millis())
         except (SpoolFull, SpoolUnusable) as error:
             self._say(f"batches are turned away: {error}")
-            return [self._refuse(Refusal(b.gateway, Key(*b[:3]), "busy", str(error)), b.payload) for b in batches]
+            return [self._refuse(Refusal(row.gateway, Key(*row[:3]), "busy", str(error)), row.payload) for row in rows]
         self._say("")
         receipts = []
-        for batch, outcome in zip(batches, outcomes, strict=True):
+        for (row, fresh), outcome in zip(batches, outcomes, strict=True):
             if outcome == "conflict":
                 reason = "another batch has this key: the spool was copied, or its file was put back"
-                receipts.append(
-                    self._refuse(Refusal(batch.gateway, Key(*batch[:3]), "conflict", reason), batch.payload)
-                )
+                receipts.append(self._refuse(Refusal(row.gateway, Key(*row[:3]), "conflict", reason), row.payload))
             else:
                 self.counts.stored += outcome == "stored"
                 self.counts.repeats += outcome == "repeat"
-                digest = hashlib.sha256(batch.payload).hexdigest()
-                receipts.append(Receipt(**_named(*batch[:3]), sha256=digest, stored=True))
+                if fresh and outcome == "stored":
+                    self._drained.note(Key(*row[:3]))
+                digest = hashlib.sha256(row.payload).hexdigest()
+                receipts.append(Receipt(**_named(*row[:3]), sha256=digest, stored=True))
         if "stored" in outcomes:
             self._stored.set()
         return receipts
@@ -320,8 +338,8 @@ class Ingest:
     def _turn_away(self, message: Message, reason: str) -> None:
         """Answer `busy` without storing anything."""
         seen = self._look(message.topic, message.payload)
-        if isinstance(seen, Incoming):
-            seen = Refusal(seen.gateway, Key(*seen[:3]), "busy", reason)
+        if isinstance(seen, Batch):
+            seen = Refusal(seen.row.gateway, Key(*seen.row[:3]), "busy", reason)
         if isinstance(seen, Refusal):
             self._send([self._refuse(seen, message.payload)], patience=0.0)  # the MQTT thread must not wait
         message.acknowledge()

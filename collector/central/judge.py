@@ -1,18 +1,24 @@
-"""What a stored batch gives to each sink: samples for the series, evidence, quarantine. Pure; the worker writes them.
+"""What a stored batch gives to each sink: samples, evidence, quarantine, findings. Pure; the worker writes them.
 
 Rule 1. Only a snapshot without a doubt gives samples, and one of class `keep` its evidence with them.
 Rule 2. A value is stamped with its asking, a frozen one with the end of its month in the gateway's zone.
 Rule 3. A failure is no value: a snapshot that holds nothing gives nothing.
+Rule 4. The checks of a single asking run on what is believed, with the thresholds that are usual: what they find is
+        kept beside the values and drops none. A utility's own thresholds are applied when its month is closed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from collector.central.asking_checks import ASKING_CHECKS, Asking
+from collector.central.device import device_named
 from collector.central.evidence import Evidence, Quarantined
+from collector.central.live_findings import LiveFinding
 from collector.central.registry import Meter
 from collector.central.store.series import Sample, WriteResult
+from collector.central.thresholds import Checks
 from collector.central.validate import Around, doubts, month_end
 from collector.messages import BadSnapshot, Envelope, open_envelope
 from collector.model import Snapshot
@@ -20,6 +26,7 @@ from collector.spool import Stored
 from drivers.values import kilo
 
 WHOLE = -1  # the position of a batch that is doubted as a whole: before its first snapshot
+_USUAL = Checks()
 _LATEST = 253_402_300_800_000  # 10000-01-01: no calendar of ours has later times, and a database column is finite
 
 
@@ -36,6 +43,7 @@ class Judged:
         self.origins: list[Origin] = []
         self.proofs: list[Evidence] = []
         self.quarantine: list[Quarantined] = []
+        self.findings: list[LiveFinding] = []
 
     def add(self, batch: Stored, envelope: Envelope, meters: Mapping[str, Meter]) -> None:
         """Judge every snapshot of a batch; `meters` are those that the registry knows."""
@@ -60,6 +68,7 @@ class Judged:
         if snapshot.registers:
             self.samples.append(Sample("live", meter, batch.gateway, snapshot.asked, snapshot.registers))
             self.origins.append((batch, position, ""))
+            self.findings += _findings(snapshot, around.zone)
         if snapshot.quantities:
             self.samples.append(Sample("quantity", meter, batch.gateway, snapshot.asked, snapshot.quantities))
             self.origins.append((batch, position, ""))
@@ -99,6 +108,18 @@ def _doubt(batch: Stored, position: int, meter: str, time: int | None, *, reason
     key = (batch.gateway, batch.spool, batch.sequence, position)
     # PostgreSQL takes no NUL in a text.
     return Quarantined(*key, "", "", "", meter, time, "", reason.replace("\0", "\\0"), snapshot.replace("\0", "\\0"))
+
+
+def _findings(snapshot: Snapshot, zone: str | None) -> Iterator[LiveFinding]:
+    """What an asking shows by itself."""
+    device = device_named(snapshot.profile)
+    if device is None:
+        return
+    took = 0 if snapshot.answered is None else max(0, snapshot.answered - snapshot.asked)
+    asking = Asking(snapshot.meter, snapshot.asked, took, snapshot.registers, snapshot.clock, zone)
+    for check in ASKING_CHECKS:
+        for doubt in check(asking, device, _USUAL):
+            yield LiveFinding(doubt.time, snapshot.meter, doubt.check, doubt.level, doubt.quality, doubt.text)
 
 
 def _text(snapshot: Snapshot | BadSnapshot) -> str:

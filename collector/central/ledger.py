@@ -10,25 +10,36 @@ Rule 4. Every emitted folder can be written again from here alone, to the byte. 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSON
 
+from collector.central import chain
+from collector.central.canonical import canonical, parsed, sha256
 from collector.central.case import Previous
 from collector.central.close import Row as ClosedRow
-from collector.central.database import Alone, alone, close_run, ledger, names_in_chunks
+from collector.central.database import close_run, ledger, names_in_chunks, utility_profile
 from collector.central.edge_value import VALID
+from collector.central.estimation import PastMonths
 from collector.exits import CheckFailed
 from collector.model import BillingReading, Finding
 
 REVISED = "revised"  # the one finding that the ledger itself adds
 _AT_ONCE = 1000  # rows that are read again at a time, when a folder is written from the ledger
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+class Place(NamedTuple):
+    """What a row's point was when it was closed."""
+
+    receipt_order: int
+    tariffs: int
+    address: str
+    flat: str
+    zone: str
 
 
 class Entry(NamedTuple):
@@ -36,19 +47,23 @@ class Entry(NamedTuple):
 
     reading: BillingReading
     findings: tuple[Finding, ...]
-    receipt_order: int
+    place: Place
     row: str
     evidence: str
     digest: str
 
 
 class Run(NamedTuple):
-    """An emitted folder r<revision>, the text of its manifest, and how often which check spoke."""
+    """An emitted folder r<revision>, the text of its manifest, and how often which check spoke.
+
+    `profile`: digest of the utility profile that made its files; None for those of versions that did not keep it.
+    """
 
     revision: int
     at: int
     manifest: str
     findings: Mapping[str, int]
+    profile: str | None
 
 
 # ----------------------------------------------------------------------------- one row
@@ -67,7 +82,7 @@ def same(closed: ClosedRow, stored: Entry) -> bool:
     """Whether a close says what the ledger says already."""
     return (
         row_text(closed.reading.model_copy(update={"revision": stored.reading.revision})) == stored.row
-        and closed.proof["point"]["receipt_order"] == stored.receipt_order
+        and _place(closed.proof) == stored.place
         and closed.findings == tuple(finding for finding in stored.findings if finding.check != REVISED)
     )
 
@@ -79,26 +94,33 @@ def row_text(reading: BillingReading) -> str:
     for name in ("start_kwh", "end_kwh", "ratio", "consumption_kwh"):
         if fields[name] is not None:
             fields[name] = f"{fields[name]:f}"
-    return _canonical(fields)
+    return canonical(fields)
 
 
 def digest_of(row: str, evidence: str) -> str:
     """The digest of a row version: lower-case hex SHA-256."""
-    return hashlib.sha256(f"{row}\n{evidence}".encode()).hexdigest()
+    return sha256(f"{row}\n{evidence}")
 
 
 def _entry(reading: BillingReading, findings: tuple[Finding, ...], evidence: Mapping[str, Any]) -> Entry:
-    row, proof = row_text(reading), _canonical(evidence)
-    return Entry(reading, findings, evidence["point"]["receipt_order"], row, proof, digest_of(row, proof))
+    row, proof = row_text(reading), canonical(evidence)
+    return Entry(reading, findings, _place(evidence), row, proof, digest_of(row, proof))
 
 
-def _stored(row: str, evidence: str, digest: str) -> Entry:
+def read_entry(row: str, evidence: str, digest: str) -> Entry:
+    """A row version out of the table. Raises CheckFailed where it does not have its digest."""
     if digest_of(row, evidence) != digest:
         raise CheckFailed(f"the ledger was altered: this row does not have the digest {digest}: {row}")
-    proof = json.loads(evidence)
+    proof = parsed(evidence)
     findings = tuple(Finding(**finding) for finding in proof["findings"])
-    receipt_order = proof["point"]["receipt_order"]
-    return Entry(BillingReading.model_validate_json(row), findings, receipt_order, row, evidence, digest)
+    return Entry(BillingReading.model_validate_json(row), findings, _place(proof), row, evidence, digest)
+
+
+def _place(evidence: Mapping[str, Any]) -> Place:
+    point = evidence["point"]
+    return Place(
+        point["receipt_order"], point["tariffs"], point.get("address", ""), point.get("flat", ""), point["time_zone"]
+    )
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -129,20 +151,40 @@ def newest(connection: Connection, period: str, points: Collection[str]) -> dict
     """point -> register -> the row version that counts, of these points."""
     found: dict[str, dict[str, Entry]] = {}
     for point, register, row, digest, evidence in _newest(connection, period, points, ledger.c.evidence):
-        found.setdefault(point, {})[register] = _stored(row, evidence, digest)
+        found.setdefault(point, {})[register] = read_entry(row, evidence, digest)
     return found
 
 
 def previous(connection: Connection, period: str, points: Collection[str]) -> dict[str, dict[str, Previous]]:
     """point -> register -> how the period ended there, of these points."""
     found: dict[str, dict[str, Previous]] = {}
-    for point, register, row, digest in _newest(connection, period, points):
-        reading = json.loads(row)
+    for point, register, row, digest, carried in _newest(connection, period, points, _carried(connection)):
+        reading = parsed(row)
         end_kwh = None if reading["end_kwh"] is None else Decimal(reading["end_kwh"])
+        months, rejected = _months(period, reading, carried)
         found.setdefault(point, {})[register] = Previous(
-            period, reading["status"], reading["meter"], reading["end_time"], end_kwh, reading["revision"], digest
-        )
+            period, reading["status"], reading["meter"], reading["end_time"], end_kwh, reading["revision"], digest,
+            months, rejected,
+        )  # fmt: skip
     return found
+
+
+def _carried(connection: Connection) -> ColumnElement[str]:
+    """What a row hands on to the next month, taken out of its evidence by the database."""
+    carried: ColumnElement[str] = func.json_extract(ledger.c.evidence, "$.carried")
+    if connection.dialect.name == "postgresql":
+        carried = cast(ledger.c.evidence, JSON)["carried"].as_string()
+    return carried
+
+
+def _months(period: str, reading: Mapping[str, Any], carried: str | None) -> tuple[PastMonths, bool]:
+    """The months that a row carries. One that was written before rows carried any is a month by itself."""
+    if carried is None:
+        consumption = reading["consumption_kwh"]
+        billed = consumption is not None and reading["status"] == "ready"
+        return PastMonths({period: [consumption]} if billed else {}), False
+    data = parsed(carried)
+    return PastMonths(data["months"]), data.get("rejected", False)
 
 
 def holders(connection: Connection, period: str) -> dict[str, str]:
@@ -153,10 +195,19 @@ def holders(connection: Connection, period: str) -> dict[str, str]:
 
 def runs(connection: Connection, period: str, utility: str) -> list[Run]:
     """The emitted folders of a period, oldest first."""
-    columns = (close_run.c.revision, close_run.c.at, close_run.c.manifest, close_run.c.findings)
+    names = ("revision", "at", "manifest", "findings", "profile")
+    columns = [close_run.c[name] for name in names]
     where = (close_run.c.period == period, close_run.c.utility == utility)
     rows = connection.execute(select(*columns).where(*where).order_by(close_run.c.revision))
-    return [Run(revision, at, manifest, json.loads(findings)) for revision, at, manifest, findings in rows]
+    return [Run(row.revision, row.at, row.manifest, json.loads(row.findings), row.profile) for row in rows]
+
+
+def profile_text(connection: Connection, digest: str) -> str:
+    """The text of a utility profile that a month was closed with."""
+    text: str = connection.execute(
+        select(utility_profile.c.text).where(utility_profile.c.digest == digest)
+    ).scalar_one()
+    return text
 
 
 def state(connection: Connection, period: str, utility: str, revision: int) -> Iterator[Entry]:
@@ -165,7 +216,7 @@ def state(connection: Connection, period: str, utility: str, revision: int) -> I
     query = select(ledger.c.id, ledger.c.row, ledger.c.evidence, ledger.c.digest).where(*where)
     latest: dict[tuple[str, str], tuple[int, int, tuple[str, int, str, str]]] = {}
     for number, *stored in connection.execution_options(yield_per=_AT_ONCE).execute(query.order_by(ledger.c.id)):
-        item = _stored(*stored)
+        item = read_entry(*stored)
         reading = item.reading
         key = (reading.point, reading.register_)
         if key not in latest or latest[key][0] < reading.revision:
@@ -174,16 +225,16 @@ def state(connection: Connection, period: str, utility: str, revision: int) -> I
     for start in range(0, len(numbers), _AT_ONCE):
         chunk = numbers[start : start + _AT_ONCE]
         rows = {number: stored for number, *stored in connection.execute(query.where(ledger.c.id.in_(chunk)))}
-        yield from (_stored(*rows[number]) for number in chunk)
+        yield from (read_entry(*rows[number]) for number in chunk)
 
 
 def file_order(item: Entry) -> tuple[str, int, str, str]:
     """How rows are sorted in files: account, receipt order, point, register."""
-    return (item.reading.account, item.receipt_order, item.reading.point, item.reading.register_)
+    return (item.reading.account, item.place.receipt_order, item.reading.point, item.reading.register_)
 
 
 def _newest(
-    connection: Connection, period: str, points: Collection[str], *more: Column[str]
+    connection: Connection, period: str, points: Collection[str], *more: ColumnElement[str]
 ) -> Iterator[tuple[Any, ...]]:
     """(point, register, row, digest, more ...) of the latest revision of each register."""
     columns = (ledger.c.point, ledger.c.register, ledger.c.row, ledger.c.digest, *more)
@@ -200,34 +251,46 @@ def _newest(
 # ----------------------------------------------------------------------------- adding
 
 
-def lock(connection: Connection) -> None:
-    """One close at a time, until the transaction ends."""
-    alone(connection, Alone.CLOSE)
+class Storable(NamedTuple):
+    """A row version as the table has it, but for when it was added."""
+
+    period: str
+    utility: str
+    point: str
+    register: str
+    revision: int
+    row: str
+    evidence: str
+    digest: str
 
 
-def append(connection: Connection, entries: Sequence[Entry], now: int) -> None:
+def storable(item: Entry) -> Storable:
+    """A row version on its way into the table."""
+    reading = item.reading
+    key = (reading.period, reading.utility, reading.point, reading.register_, reading.revision)
+    return Storable(*key, item.row, item.evidence, item.digest)
+
+
+def append(connection: Connection, rows: Sequence[Storable], now: int) -> None:
     """Add row versions."""
-    if entries:
-        connection.execute(
-            insert(ledger),
-            [
-                {
-                    "period": item.reading.period,
-                    "utility": item.reading.utility,
-                    "point": item.reading.point,
-                    "register": item.reading.register_,
-                    "revision": item.reading.revision,
-                    "at": now,
-                    "row": item.row,
-                    "evidence": item.evidence,
-                    "digest": item.digest,
-                }
-                for item in entries
-            ],
-        )
+    if rows:
+        connection.execute(insert(ledger), [{**row._asdict(), "at": now} for row in rows])
 
 
-def append_run(connection: Connection, period: str, utility: str, run: Run) -> None:
-    """Note that a folder is emitted."""
-    values = {"revision": run.revision, "at": run.at, "manifest": run.manifest, "findings": _canonical(run.findings)}
-    connection.execute(insert(close_run), {"period": period, "utility": utility, **values})
+def append_run(connection: Connection, period: str, utility: str, run: Run, profile: str, who: str) -> None:
+    """Note that a folder is emitted, and chain it with its rows, which are there already. `profile`: its text."""
+    known = select(utility_profile.c.digest).where(utility_profile.c.digest == run.profile)
+    if run.profile is not None and connection.execute(known).first() is None:
+        connection.execute(insert(utility_profile), {"digest": run.profile, "text": profile})
+    key = {"period": period, "utility": utility}
+    connection.execute(insert(close_run), {**key, **run._asdict(), "findings": canonical(run.findings)})
+    what = {**key, "revision": run.revision}
+    content = chain.content_of_run(rows_of_run(connection, period, utility, run.revision), run.manifest)
+    chain.add(connection, "close", what, content, now=run.at, who=who)
+
+
+def rows_of_run(connection: Connection, period: str, utility: str, revision: int) -> list[tuple[str, str, str]]:
+    """(point, register, digest) of the rows that a run added."""
+    where = (ledger.c.period == period, ledger.c.utility == utility, ledger.c.revision == revision)
+    found = connection.execute(select(ledger.c.point, ledger.c.register, ledger.c.digest).where(*where))
+    return [(point, register, digest) for point, register, digest in found]

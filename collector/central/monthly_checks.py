@@ -1,5 +1,8 @@
 """What is checked of billed rows beyond the readings themselves: functions in two lists, which give doubts. Pure.
 
+The lists are the register of all monthly checks; those of consumption, of single askings and of tariff hours have files
+of their own (usage_checks, asking_checks, tariff_hours).
+
 Rule 1. A check never changes a number. Level `hold` keeps the row from being ready, `warn` and `info` explain it.
 Rule 2. Its sentence names what was found and what was expected; its code is that of IEC 61968-9, without the origin.
 """
@@ -8,10 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from collector.central.case import Case, Stretch, kwh
-from collector.central.edge_value import VALID, Doubt, wall
+from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
+from collector.central.case import Bound, Case, Stretch, hangs_at_closing, kwh, turned_over
+from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, wall
+from collector.central.tariff_hours import switched
+from collector.central.usage_checks import too_much, unusual, zero
 
-OVERFALL, UNCHECKED, DERIVED = "6.4", "6.0", "11.0"
+OVERFALL, OVERFLOW, UNCHECKED, DERIVED = "6.4", "4.1", "6.0", "11.0"
+_DAY = 24 * HOUR
+# Two looks at a clock that shows whole seconds measure its drift to a second in so many hours.
+_APART = 20 * HOUR
 
 # A check of one register: the case, its OBIS code, the meters through the period (one at least, the last with an end).
 RowCheck = Callable[[Case, str, Sequence[Stretch]], Iterable[Doubt]]
@@ -20,12 +29,41 @@ PointCheck = Callable[[Case, Mapping[str, Sequence[Stretch]]], Iterable[tuple[st
 
 
 def backwards(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
-    """A dial that ends below its start."""
-    for segment, start, end in stretches:
-        if start.units is not None and end.units is not None and end.time is not None and end.units < start.units:
+    """A dial that ends below its start, and did not turn over."""
+    for stretch in stretches:
+        segment, start, end = stretch
+        if start.units is None or end.units is None or end.time is None or end.units >= start.units:
+            continue
+        if not turned_over(case, stretch):
             low, high = (kwh(bound.units, case.utility.decimals) for bound in (end, start))
             text = f"{code} of {segment.meter} ends with {low} kWh, below the {high} kWh that it started from"
             yield Doubt("backwards", "hold", OVERFALL, end.time, text)
+
+
+def rollover(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
+    """A dial that began again from 0: the cause of an end below its start."""
+    for stretch in stretches:
+        if over := turned_over(case, stretch):
+            start, end, whole = (kwh(n, case.utility.decimals) for n in (stretch.start.units, stretch.end.units, over))
+            text = f"{code} of {stretch.segment.meter} turned over: from {start} kWh through {whole} kWh to {end} kWh"
+            yield Doubt("rollover", "warn", OVERFLOW, stretch.end.time or case.closing.at, text)
+
+
+def below_sent(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
+    """A number below the one that was sent for the month before: the same dial, cut to fewer places since."""
+    before, end = case.previous.get(code), stretches[-1].end
+    now = kwh(end.units, case.utility.decimals)
+    if before is None or before.end_kwh is None or now is None or before.status not in ("ready", "estimated"):
+        return
+    last = stretches[-1]
+    if before.meter != last.segment.meter or now >= before.end_kwh or turned_over(case, last):
+        return
+    if last.start.units is not None and end.units is not None and end.units >= last.start.units:
+        text = (
+            f"{now} kWh is below the {before.end_kwh} kWh that were sent for {before.period}, to more decimals than "
+            "now; accept it if the utility knows, or bill with those decimals again"
+        )
+        yield Doubt("below-sent", "hold", OVERFALL, end.time or case.closing.at, text)
 
 
 def replaced(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
@@ -53,7 +91,9 @@ def without_act(case: Case, _code: str, stretches: Sequence[Stretch]) -> Iterabl
     """A meter that no act hung, where the centre bills from acts only."""
     for stretch in stretches:
         if case.require_act and stretch.segment.from_ms is None:
-            text = f"no admitted act opens the billing of {stretch.segment.meter}, and require_act is true"
+            text = (
+                f"no admitted act opens the billing of {stretch.segment.meter or 'this point'}, and require_act is true"
+            )
             yield Doubt("no-act", "hold", UNCHECKED, case.closing.at, text)
 
 
@@ -76,5 +116,97 @@ def split(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[s
         yield case.segments[-1].meter, Doubt("split", "info", VALID, case.closing.at, text)
 
 
-ROW_CHECKS: tuple[RowCheck, ...] = (backwards, replaced, derived, without_act)
-POINT_CHECKS: tuple[PointCheck, ...] = (unproven, split)
+def strangers(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """Near the edge another serial number answered in the place of a meter."""
+    for meter, reasons in case.strangers.items():
+        text = f"near the edge not {meter} answered: {reasons[0]}" + (
+            f" (and {n} more)" if (n := len(reasons) - 1) else ""
+        )
+        yield meter, Doubt("serial", "hold", SUSPECT, case.closing.at, text)
+
+
+def by_themselves(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """What each asking that proves a number of this month shows by itself."""
+    looked: set[tuple[str, int]] = set()
+    for stretches in rows.values():
+        if not stretches:
+            continue
+        segment, _, end = stretches[-1]
+        for asking in _askings(segment.meter, end):
+            if (segment.meter, asking.asked) not in looked:
+                looked.add((segment.meter, asking.asked))
+                for check in ASKING_CHECKS:
+                    for doubt in check(asking, case.devices[segment.meter], case.utility.checks):
+                        yield segment.meter, doubt
+
+
+def _askings(meter: str, bound: Bound) -> Iterable[Asking]:
+    """The snapshots that gave the value of a bound."""
+    proof = bound.proof or {}
+    for kept in list(proof.get("askings", ()))[:1]:
+        if (snapshot := kept.get("snapshot")) is not None:
+            registers = snapshot.get("registers", {})
+            if proof["method"] == "frozen":
+                registers = snapshot.get("frozen", {}).get(proof["month"], {})
+            took = max(0, snapshot.get("answered", snapshot["asked"]) - snapshot["asked"])
+            yield Asking(meter, snapshot["asked"], took, registers, snapshot.get("clock"), kept.get("zone"))
+
+
+def drift(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """A clock that gains or loses more in a day than it may: the next edge will be off."""
+    for segment in case.segments:
+        clocks = case.at_closing.get(segment.meter, NOTHING_SEEN).clocks
+        times = sorted(time for time in clocks if time <= case.closing.at + HOUR)
+        if not times or times[-1] - times[0] < _APART:
+            continue
+        first, last = times[0], times[-1]
+        offs = [offset(clocks[time][0], time, clocks[time][1]) for time in (first, last)]
+        if offs[0] is None or offs[1] is None:
+            continue
+        a_day = (offs[1] - offs[0]) * _DAY // (last - first)
+        # The clock shows whole seconds: what is less than two of them in a day is not seen.
+        if abs(a_day) > case.utility.checks.drift * 1000 + 1000:
+            text = (
+                f"the clock of {segment.meter} went {a_day / 1000:+.0f} s in a day (at most "
+                f"{case.utility.checks.drift} s are usual); set it, or have the meter looked at"
+            )
+            yield segment.meter, Doubt("drift", "warn", CLOCK, last, text)
+
+
+def after_removal(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """A meter that was taken down here and hangs nowhere else, and still answers, or still counts."""
+    for segment in case.segments:
+        if segment.to_ms is None or hangs_at_closing(segment, case.closing.at):
+            continue
+        live = case.at_closing.get(segment.meter, NOTHING_SEEN).live
+        late = [(code, value) for code, values in live.items() for value in values if value.time > segment.to_ms]
+        if not late:
+            continue
+        code, value = max(late, key=lambda item: item[1].time)
+        final = (segment.final or {}).get(code)
+        zone = case.point.time_zone
+        text = f"{segment.meter} answered at {wall(value.time, zone)}, after it was taken down at {wall(segment.to_ms, zone)}"
+        if final is not None and value.value > final:
+            text += (
+                f", and {code} has gone on by {(value.value - final) / 1000:.3f} kWh since: nobody is billed for that"
+            )
+            yield segment.meter, Doubt("inactive", "warn", UNCHECKED, value.time, text)
+        else:
+            yield segment.meter, Doubt("after-removal", "info", UNCHECKED, value.time, text)
+
+
+def ratio_changed(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """The registry's ratio is another than when the month began, and no act in between says so."""
+    if case.was is None or case.was.ratio == case.point.ratio or not case.segments:
+        return
+    if not any((item.from_ms or 0) > case.opening.at for item in case.segments):
+        text = f"the ratio was {case.was.ratio} when the month began and is {case.point.ratio}, and no act changed the meter"
+        yield case.segments[-1].meter, Doubt("ratio", "hold", UNCHECKED, case.closing.at, text)
+
+
+ROW_CHECKS: tuple[RowCheck, ...] = (
+    backwards, rollover, below_sent, too_much, unusual, replaced, derived, without_act,
+)  # fmt: skip
+POINT_CHECKS: tuple[PointCheck, ...] = (
+    unproven, strangers, split, by_themselves, drift, zero, switched, after_removal, ratio_changed,
+)  # fmt: skip

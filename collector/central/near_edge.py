@@ -9,7 +9,6 @@ Rule 3. Few questions for many meters: a near look for all, a far one for those 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from collector import localtime
+from collector.central.canonical import parsed
 from collector.central.edge_value import AFTER, BEFORE, CLOCK_OFF, HOUR, Seen
 from collector.central.evidence import Evidence, evidence_of
 from collector.central.ledger import Entry
@@ -29,6 +29,8 @@ DAY = 24 * HOUR
 NEAR, FAR = 2 * HOUR, 62 * DAY
 # A gateway asks for a frozen month until it has it and once more a minute later; two days hold that and a bad night.
 SOON = 2 * DAY
+# The boundary snapshot of the day before, which shows how far the meter's clock has gone since; it may be late.
+A_DAY_BEFORE = DAY + CLOCK_OFF
 
 
 class Near:
@@ -38,6 +40,7 @@ class Near:
         self.live: dict[str, dict[int, int]] = {}
         self.frozen: dict[str, dict[int, int]] = {}
         self.askings: dict[int, Mapping[str, Any]] = {}
+        self.clocks: dict[int, tuple[str, str]] = {}
 
     def remember(self, code: str, proof: Mapping[str, Any]) -> None:
         """Take in what proved a ledger row."""
@@ -61,9 +64,15 @@ class Near:
     def take_kept(self, row: Evidence, edge: Edge) -> None:
         """Take in a kept snapshot, if it can prove something here."""
         near = edge.at - BEFORE <= row.asked <= edge.at + AFTER
-        if not near and (edge.label is None or '"frozen"' not in row.snapshot):
+        froze = edge.label is not None and '"frozen"' in row.snapshot
+        tells = row.asked <= edge.at + AFTER and '"clock"' in row.snapshot
+        if not near and not froze and not tells:
             return
-        snapshot = json.loads(row.snapshot)
+        snapshot = parsed(row.snapshot)
+        if tells and snapshot.get("clock") is not None:
+            self.clocks[row.asked] = (snapshot["clock"], row.zone)
+        if not near and not froze:
+            return
         key = {name: getattr(row, name) for name in ("gateway", "spool", "sequence", "position", "sha256", "zone")}
         self.askings[row.asked] = {**key, "snapshot": snapshot}
         for month, values in snapshot.get("frozen", {}).items():
@@ -88,14 +97,14 @@ class Near:
         """All of it, oldest first."""
         live = {code: _by_time(self.live[code]) for code in codes if code in self.live}
         frozen = {code: _by_time(self.frozen[code]) for code in codes if code in self.frozen}
-        return Seen(live, frozen, self.askings)
+        return Seen(live, frozen, self.askings, self.clocks)
 
 
 def remembered(entries: Iterable[Entry]) -> dict[tuple[int, str], Near]:
     """(edge, meter) -> what proved these ledger rows."""
     found: dict[tuple[int, str], Near] = {}
     for entry in entries:
-        for segment in json.loads(entry.evidence)["segments"]:
+        for segment in parsed(entry.evidence)["segments"]:
             for proof in (segment["start"], segment["end"]):
                 if proof is not None and proof["method"] in ("live", "frozen"):
                     near = found.setdefault((proof["edge"], segment["meter"]), Near())
@@ -117,7 +126,7 @@ def seen_near(
         live.update(store.around(far, edge.at, FAR))
     for meter, registers in live.items():
         nears[meter].take_live(registers)
-    _take_kept(connection, nears, edge, edge.at - CLOCK_OFF, edge.at + SOON)
+    _take_kept(connection, nears, edge, edge.at - A_DAY_BEFORE, edge.at + SOON)
     if edge.label is not None:
         stored = store.frozen(wanted, edge.at)
         late = {meter for meter, values in stored.items() if nears[meter].lacks_witness(values, wanted[meter])}

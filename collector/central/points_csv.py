@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationErr
 from pydantic.dataclasses import dataclass
 
 from collector import localtime
-from collector.central.billing_files import guarded
 from collector.central.case import billed
+from collector.central.spreadsheet import unguarded
 from collector.config_fields import name
 from collector.serials import plain_serial
 from drivers import profile as profiles
@@ -210,7 +210,7 @@ def _row(line: int, cells: list[str], default_zone: str, faults: Faults) -> Poin
     if len(cells) != len(HEADER):
         faults.add(line, f"{len(cells)} columns instead of {len(HEADER)}; put quotes around a text with commas")
         return None
-    text = dict(zip(HEADER, map(_unguarded, cells), strict=True))
+    text = dict(zip(HEADER, map(unguarded, cells), strict=True))
     device = {column: text.pop(column) for column in DEVICE}
     empty = [column for column, cell in device.items() if not cell]
     if 0 < len(empty) < len(DEVICE):
@@ -225,12 +225,6 @@ def _row(line: int, cells: list[str], default_zone: str, faults: Faults) -> Poin
             message = item["msg"].removeprefix("Value error, ")
             faults.add(line, f"{item['loc'][-1]}: {message} (here: {str(item['input'])[:80]!r})")
         return None
-
-
-def _unguarded(cell: str) -> str:
-    """A text without the apostrophe that our own files put before what a spreadsheet takes for a formula."""
-    bare = cell.removeprefix("'")
-    return bare if guarded(bare) == cell else cell
 
 
 def _check_references(row: PointRow, utilities: Collection[str], faults: Faults) -> None:

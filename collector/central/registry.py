@@ -7,12 +7,12 @@ first version, the first.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from collector.central.database import binding, meter, names_in_chunks, point_version, registry_log, segment
 
@@ -99,7 +99,11 @@ class Registry:
     def version(self) -> int:
         """A number that grows with every change."""
         with self.engine.connect() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(registry_log.c.id), 0))).scalar_one())
+            return self.version_in(connection)
+
+    def version_in(self, connection: Connection) -> int:
+        """The same, as this transaction sees it."""
+        return int(connection.execute(select(func.coalesce(func.max(registry_log.c.id), 0))).scalar_one())
 
     def gateways(self) -> frozenset[str]:
         """All gateways through which some meter is or was read."""
@@ -124,14 +128,15 @@ class Registry:
 
     def histories(self) -> dict[str, tuple[Point, ...]]:
         """Every point with all its versions, oldest first; sorted by name."""
-        columns = [point_version.c[item.name] for item in fields(Point)]
-        query = select(*columns).order_by(point_version.c.point, point_version.c.valid_from, point_version.c.id)
         found: dict[str, tuple[Point, ...]] = {}
         with self.engine.connect() as connection:
-            for row in connection.execute(query):
-                version = Point(**{**row._mapping, "ratio": Decimal(row.ratio)})
+            for version in _versions(connection, _VERSIONS):
                 found[version.point] = (*found.get(version.point, ()), version)
         return found
+
+    def history(self, connection: Connection, point: str) -> tuple[Point, ...]:
+        """All versions of one point, oldest first; empty for one that is not known."""
+        return tuple(_versions(connection, _VERSIONS.where(point_version.c.point == point)))
 
     def points(self, at: int, utility: str | None = None) -> list[Point]:
         """The version of each point that counts at an instant, sorted by name; of one utility if given."""
@@ -140,23 +145,62 @@ class Registry:
 
     def segments(self) -> dict[str, tuple[Segment, ...]]:
         """point -> the meters that hung there, oldest first. A point read by hand is absent."""
-        columns = (segment.c.point, segment.c.meter, segment.c.from_ms, segment.c.to_ms)
-        query = select(*columns, segment.c.initial, segment.c.final)
-        # Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
-        query = query.order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
         with self.engine.connect() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(_SEGMENTS).all()
         meters = self.meters()  # after the segments: somebody may import meanwhile, and meters never go
         found: dict[str, tuple[Segment, ...]] = {}
-        for point, name, from_ms, to_ms, initial, final in rows:
-            device = meters[name]
-            now = device.bindings[-1]
-            numbers = (None if text is None else json.loads(text) for text in (initial, final))
-            item = Segment(point, name, device.serial_number, now.profile, now.gateway, from_ms, to_ms, *numbers)
-            found[point] = (*found.get(point, ()), item)
+        for row in rows:
+            item = _segment(row, meters)
+            found[item.point] = (*found.get(item.point, ()), item)
         return found
+
+    def segments_around(
+        self, connection: Connection, point: str, names: Sequence[str]
+    ) -> tuple[tuple[Segment, ...], dict[str, Segment]]:
+        """The segments of one point, oldest first, and the latest of each of these meters, wherever it hung."""
+        here = segment.c.point == point
+        rows = connection.execute(_SEGMENTS.where(here | segment.c.meter.in_(names))).all()
+        meters = self.meters({row.meter for row in rows})
+        items = [_segment(row, meters) for row in rows]
+        latest: dict[str, Segment] = {}
+        for item in sorted(items, key=lambda item: (item.to_ms is None, item.to_ms or 0)):
+            latest[item.meter] = item
+        return tuple(item for item in items if item.point == point), latest
+
+    def plates(self, connection: Connection) -> list[tuple[str, str, str]]:
+        """Every meter's name, serial number and newest profile."""
+        newest = select(binding.c.meter, func.max(binding.c.id).label("id")).group_by(binding.c.meter).subquery()
+        query = (
+            select(meter.c.meter, meter.c.serial_number, binding.c.profile)
+            .join_from(meter, newest, meter.c.meter == newest.c.meter)
+            .join(binding, binding.c.id == newest.c.id)
+        )
+        return [(name, serial_number, profile) for name, serial_number, profile in connection.execute(query)]
 
     def zones(self) -> dict[str, str]:
         """meter -> the time zone of its latest point, as it is known now."""
         histories = self.histories()
         return {item.meter: histories[point][-1].time_zone for point, row in self.segments().items() for item in row}
+
+
+_VERSIONS = select(*(point_version.c[item.name] for item in fields(Point))).order_by(
+    point_version.c.point, point_version.c.valid_from, point_version.c.id
+)
+# Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
+_SEGMENTS = select(
+    segment.c.point, segment.c.meter, segment.c.from_ms, segment.c.to_ms, segment.c.initial, segment.c.final
+).order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
+
+
+def _versions(connection: Connection, query: Select[Any]) -> Iterator[Point]:
+    for row in connection.execute(query):
+        yield Point(**{**row._mapping, "ratio": Decimal(row.ratio)})
+
+
+def _segment(row: Row[*tuple[Any, ...]], meters: Mapping[str, Meter]) -> Segment:
+    device = meters[row.meter]
+    now = device.bindings[-1]
+    initial, final = (None if text is None else json.loads(text) for text in (row.initial, row.final))
+    return Segment(
+        row.point, row.meter, device.serial_number, now.profile, now.gateway, row.from_ms, row.to_ms, initial, final
+    )

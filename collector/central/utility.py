@@ -1,4 +1,4 @@
-"""A utility's profile: where its months end, to how many places it bills, what it calls a register. Strict and frozen.
+"""A utility's profile: where its months end, how it bills, checks and estimates, what it calls a register. Strict.
 
 A profile is data (`profiles/utilities/<id>.yaml`). Its digest is the SHA-256 of the file's bytes: every ledger row
 names the digest that it was closed with.
@@ -9,15 +9,20 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from collector import localtime
-from collector.config_fields import Code, Name, Section, Version, Zone, from_text, one_of, whole
+from collector.central.estimation import Estimation
+from collector.central.submissions import Output
+from collector.central.submissions.rows import REMARKS, Head
+from collector.central.thresholds import Calendar, Checks, overlap
+from collector.central.window import Window
+from collector.config_fields import Code, ListOf, Name, Section, Version, Zone, from_text, one_of, whole
 from drivers import strict_yaml
 from drivers.strict_yaml import ConfigError
 
@@ -55,33 +60,65 @@ class EdgeRule(Section):
     time: Annotated[datetime.time, from_text(_time)] = MIDNIGHT
 
 
-class Window(Section):
-    """The days of the month, both included, on which the utility takes readings; `first` > `last` crosses its end."""
-
-    first: Annotated[int, whole(1, 31)]
-    last: Annotated[int, whole(1, 31)]
+def _none(value: Any) -> Any:
+    return None if value == "none" else value
 
 
 class Utility(Section):
     """A utility profile. `decimals`: places of a kWh that are billed. `time_zone`: of `window`; edges are in a point's.
 
-    `labels`: OBIS code -> what the utility calls it, in the order in which it wants them.
+    `labels`: OBIS code -> what the utility calls it, in the order in which it wants them. `calendar`: OBIS code -> the
+    local hours in which that register counts. `estimation` None (in the file: none): a month without a reading has no
+    number. `outputs`: the files that the utility takes, beside billing.csv; `format` unknown: nobody told us which.
     """
 
     schema_: Version = Field(alias="schema")
     id: Name
     title: Annotated[str, _words(200)]
+    source: Annotated[str, _words(400)] = ""
+    caveats: ListOf[Annotated[str, _words(400)]] = ()
     time_zone: Zone | None = None
     edge: EdgeRule = EdgeRule()
     decimals: Annotated[int, whole(0, 3)] = 0  # below 0.001 kWh, which is 1 Wh, nothing is carried
     labels: Mapping[Code, Annotated[str, _words(40)]]
     window: Window | None = None
-    estimation: Annotated[Literal["none"], one_of("none")] = "none"
+    calendar: Calendar = Field(default_factory=dict)
+    checks: Checks = Checks()
+    outputs: ListOf[Output] = ()
+    format: Annotated[Literal["unknown"] | None, one_of("unknown")] = None
+    estimation: Annotated[Estimation | None, BeforeValidator(_none)] = None
     digest: str = Field(default="", exclude=True)
+    text: str = Field(default="", exclude=True, repr=False)
+
+    @field_validator("calendar")
+    @classmethod
+    def _whole_day(cls, calendar: Calendar) -> Calendar:
+        if calendar and (fault := overlap(calendar)) is not None:
+            raise ValueError(fault)
+        return calendar
+
+    @model_validator(mode="after")
+    def _names(self) -> Utility:
+        if self.format == "unknown" and self.outputs:
+            raise ValueError("format: unknown is for a utility without outputs; this one has some")
+        names = [output.file for output in self.outputs]
+        if doubled := sorted({name for name in names if names.count(name) > 1 or name == REMARKS}):
+            raise ValueError(f"outputs: the file {doubled[0]} would be written twice; each needs a name of its own")
+        return self
+
+    def in_order(self, codes: Iterable[str]) -> list[str]:
+        """Registers in the order in which the utility wants them; those that it has no label for come last."""
+        labelled = list(self.labels)
+        return sorted(codes, key=lambda code: (labelled.index(code) if code in self.labels else len(labelled), code))
 
     def edge_of(self, period: str, zone: str) -> Edge:
         """Where the period YYYY-MM ends in this zone. Raises ValueError for what is no month."""
         return _edge(self.edge.day, self.edge.time, period, zone)
+
+    def head(self, period: str, revision: int, at: int) -> Head:
+        """What a submission of this utility is part of. `at`: when the period ends (ms UTC)."""
+        labels = dict(self.labels)
+        return Head(period, self.id, self.title, revision, list(labels), labels, self.decimals, at)
 
     def label(self, code: str) -> str:
         """What the utility calls a register: its own word, else the OBIS code."""
@@ -105,13 +142,14 @@ def parse(text: bytes, name: str) -> Utility:
     data = document.data
     if not isinstance(data, dict):
         raise ConfigError([f"{name}: a utility profile is a mapping of keys"])
-    if "digest" in data:
-        raise ConfigError([f"{document.where(('digest',))}: digest: unknown key; it is made from the file's bytes"])
+    for key in ("digest", "text"):
+        if key in data:
+            raise ConfigError([f"{document.where((key,))}: {key}: unknown key; it is made from the file's bytes"])
     try:
         utility = Utility.model_validate(data)
     except ValidationError as error:
         raise ConfigError(document.faults(error)) from None
-    return utility.model_copy(update={"digest": "sha256:" + hashlib.sha256(text).hexdigest()})
+    return utility.model_copy(update={"digest": "sha256:" + hashlib.sha256(text).hexdigest(), "text": text.decode()})
 
 
 @lru_cache(maxsize=256)

@@ -5,15 +5,17 @@ Rule 1. A batch is settled when every sink has answered for it, and not before. 
 Rule 2. Each snapshot ends in one of three ways: accepted, kept in quarantine with its reason, or (a sink is away) left
         in the spool for another try. Nothing is dropped, nothing blocks what comes behind it.
 Rule 3. A batch that breaks our own code goes into quarantine as a whole. The spool has its bytes as long as `keep`.
-Rule 4. Acts stay unsettled until there is somebody to take them.
+Rule 4. Acts go their own way in the same thread: the series, which show where an act fits, have one user at a time.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -21,10 +23,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from collector.central.engine import DatabaseAway, writing
 from collector.central.evidence import keep
 from collector.central.judge import Judged, whole_batch
+from collector.central.live_findings import keep_findings
+from collector.central.opening import opened
 from collector.central.registry import Meter, Registry
 from collector.central.store.series import SeriesStore, StoreAway, WriteResult
 from collector.clock import Clock
-from collector.messages import open_envelope
+from collector.pulse import Pulse
 from collector.spool import SpoolFull, SpoolUnusable, Stored
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,8 @@ log = logging.getLogger(__name__)
 ROUND = 64
 # Seconds between two tries while a sink is away: doubling, so that its return is not met by a storm.
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+# Seconds that a round may take beside a step (pulse.py): a store that answers each of its requests at the last moment.
+ROUND_MOST = 600.0
 IDLE = 5.0  # seconds between two looks into the spool when nobody wakes us
 
 # A sink is away: try again later. Other errors of a database speak of what was to be written.
@@ -41,13 +47,18 @@ AWAY = (StoreAway, DatabaseAway, OperationalError, InterfaceError, SpoolFull, Sp
 
 @dataclass(slots=True)
 class Counts:
-    """What happened since the start. `evicted`: snapshots that gateways had to give up, as their tombstones say."""
+    """What happened since the start. `evicted`: snapshots that gateways had to give up, as their tombstones say.
+
+    `values`: what the series took; `reasons`: what was quarantined, by the first words of the reason.
+    """
 
     batches: int = 0
     samples: int = 0
+    values: int = 0
     quarantined: int = 0
     poisonous: int = 0
     evicted: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 class Source(Protocol):
@@ -57,13 +68,23 @@ class Source(Protocol):
     def settle(self, ids: Sequence[int], now: int, /) -> None: ...
 
 
+class Acts(Protocol):
+    """Who takes acts (`collector.central.acts_drain`)."""
+
+    def round(self) -> int: ...
+
+
 class Worker:
     """One at a time on a spool."""
 
-    def __init__(self, inbox: Source, registry: Registry, store: SeriesStore, clock: Clock) -> None:
+    def __init__(
+        self, inbox: Source, registry: Registry, store: SeriesStore, clock: Clock, acts: Acts | None = None
+    ) -> None:
         self.counts = Counts()
+        self.pulse = Pulse("the worker", clock.monotonic)
         self.trouble = ""  # which sink is away and why, in words; empty when all is well
         self._inbox = inbox
+        self._acts = acts
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -76,12 +97,13 @@ class Worker:
         proven = False
         while not stop.is_set():
             wake.clear()
+            self.pulse.beat(ROUND_MOST)
             try:
                 if not proven:
                     self._store.write([])  # says now, and not with the next reading, that nothing can be written
                     proven = True
                 while self.round() and not stop.is_set():
-                    pass
+                    self.pulse.beat(ROUND_MOST)
             except AWAY as error:
                 proven = False
                 self._say(f"batches wait in the spool: {error}")
@@ -100,7 +122,7 @@ class Worker:
         batches = self._inbox.unsettled("readings", ROUND)
         if batches:
             self._settle(batches)
-        return len(batches)
+        return len(batches) + (self._acts.round() if self._acts is not None else 0)
 
     def _settle(self, batches: Sequence[Stored]) -> None:
         try:
@@ -119,13 +141,17 @@ class Worker:
         judged = self._judge(batches)
         result = self._store.write(judged.samples) if judged.samples else WriteResult()
         judged.add_refused(result)
-        if judged.proofs or judged.quarantine:
+        if judged.proofs or judged.quarantine or judged.findings:
             with writing(self._registry.engine) as connection:
                 keep(connection, judged.proofs, judged.quarantine)
+                keep_findings(connection, judged.findings)
         self._inbox.settle([batch.id for batch in batches], self._clock.millis())
         self.counts.batches += len(batches)
         self.counts.samples += len(judged.samples) - len(result.rejected)
         self.counts.quarantined += len(judged.quarantine)
+        self.counts.values += sum(len(sample.values) for sample in judged.samples)
+        self.counts.values -= sum(len(judged.samples[refused.place].values) for refused in result.rejected)
+        self.counts.reasons.update(_category(row.reason) for row in judged.quarantine)
 
     def _set_aside(self, batch: Stored, error: Exception) -> None:
         name = f"{batch.gateway}, spool {batch.spool}, sequence {batch.sequence}"
@@ -142,7 +168,7 @@ class Worker:
             self._version = version
         judged = Judged()
         for batch in batches:
-            envelope = open_envelope(batch.payload)
+            envelope = opened(batch.payload)
             if envelope.evicted is not None:
                 self.counts.evicted += envelope.evicted.snapshots
             self._look_up({item.meter for item in envelope.snapshots or ()})
@@ -159,3 +185,9 @@ class Worker:
         if trouble != self.trouble:
             log.error("%s", trouble) if trouble else log.info("the spool is drained again")
             self.trouble = trouble
+
+
+def _category(reason: str) -> str:
+    """The first words of a reason, up to its details; a store's own words, which may be anything, are `other`."""
+    words = reason.partition(":")[0]
+    return words if re.fullmatch(r"[a-z][a-z -]{1,30}", words) else "other"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,12 +26,10 @@ from collector.central.closing import (
     preview_month,
     utilities_with_points,
 )
-from collector.central.engine import open_engine
-from collector.central.store import open_store
 from collector.central.utility import Utility
 from collector.clock import SystemClock
-from collector.commands.registry import config_option
-from collector.config import load_central
+from collector.commands.books import opened_books
+from collector.commands.registry import config_option, user_name
 from collector.exits import CheckFailed, UsageFault
 from collector.localtime import rfc3339
 from collector.model import BillingReading
@@ -59,7 +56,7 @@ def close(
     except ValueError as error:
         raise UsageFault(str(error)) from None
     now = SystemClock().millis()
-    with _books(config_file, out) as books:
+    with opened_books(config_file, out) as books:
         chosen = _chosen(books, period, name)
         if preview or status:
             closed = [preview_month(books, period, utility) for utility in chosen]
@@ -78,17 +75,6 @@ def close(
         raise CheckFailed(f"{period}: {unready} of {sum(item.expected for item in closed)} rows are not ready")
 
 
-@contextmanager
-def _books(config_file: Path, out: Path | None) -> Iterator[Books]:
-    config = load_central(config_file)
-    with ExitStack() as stack:
-        engine = open_engine(config)
-        stack.callback(engine.dispose)
-        store = open_store(config)
-        stack.callback(store.close)
-        yield Books(engine, store, out or config.out, require_act=config.require_act)
-
-
 def _chosen(books: Books, period: str, name: str | None) -> list[Utility]:
     if name is not None:
         return [utilities.load(name)]
@@ -100,7 +86,7 @@ def _chosen(books: Books, period: str, name: str | None) -> list[Utility]:
 
 def _close(books: Books, period: str, utility: Utility, now: int) -> Closed:
     try:
-        return close_month(books, period, utility, now)
+        return close_month(books, period, utility, now, user_name())
     except OSError as error:
         text = f"{error.filename or books.out} cannot be written: {error.strerror}"
         raise UsageFault(

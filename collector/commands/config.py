@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from collector.config import check_file, load_gateway
-from collector.edge.plan import Block, LinePlan, plans
+from collector.edge.plan import LinePlan, plans
+from drivers.table import Planned
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -70,8 +71,8 @@ def _as_table(line: LinePlan) -> Table:
             it.meter.id,
             it.meter.profile.id,
             f"{it.meter.baudrate} {it.meter.framing}" if wire else "",
-            "\n".join(f"{block.function:02X} {block.address:04X} x {block.count}" for block in it.blocks),
-            "\n".join(f"{block.milliseconds:.1f}" for block in it.blocks) if wire else f"{it.interval:.0f}",
+            "\n".join(step.text for step in it.requests),
+            "\n".join(f"{step.milliseconds:.1f}" for step in it.requests) if wire else f"{it.interval:.0f}",
             f"{it.meter.interval // 1000}",
             f"{it.share:.2%}",
             f"{it.boundary:.0f}",
@@ -98,19 +99,13 @@ def _as_json(line: LinePlan) -> dict[str, Any]:
                 "interval_ms": round(it.interval, 3),
                 "boundary_ms": round(it.boundary, 3),
                 "share": round(it.share, 6),
-                "interval": [_block(block) for block in it.blocks],
-                "boundary": [_block(block) for block in it.boundary_blocks],
+                "interval": [_step(step) for step in it.requests],
+                "boundary": [_step(step) for step in it.boundary_requests],
             }
             for it in line.meters
         ],
     }
 
 
-def _block(block: Block) -> dict[str, Any]:
-    return {
-        "function": block.function,
-        "address": f"{block.address:04X}",
-        "count": block.count,
-        "names": list(block.names),
-        "milliseconds": round(block.milliseconds, 3),
-    }
+def _step(step: Planned) -> dict[str, Any]:
+    return {"text": step.text, "names": list(step.names), "milliseconds": round(step.milliseconds, 3)}

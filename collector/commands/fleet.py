@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from collector.central import own_status
 from collector.central.engine import open_engine
 from collector.central.fleet import Member
 from collector.central.fleet import fleet as fleet_now
@@ -31,9 +32,12 @@ COLUMNS = (
 def fleet(config_file: Path, form: Format) -> None:
     """Each point, its meter and its gateway: who answers, the last boundary, what is not receipted.
 
-    `missing` names the billed registers that have no value for the last local midnight.
+    `missing` names the billed registers that have no value for the last local midnight. What is wrong with the centre
+    itself is told on stderr.
     """
     config = load_central(config_file)
+    for text in own_status.in_words(own_status.read(config.data), SystemClock().millis()):
+        click.echo(text, err=True)
     with ExitStack() as stack:
         engine = open_engine(config)
         stack.callback(engine.dispose)

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from collector.central.billing_files import guarded
+from collector.central.spreadsheet import guarded
 
 Format = Literal["table", "csv", "json"]
 Cell = str | int | Decimal | None

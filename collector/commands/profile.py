@@ -18,7 +18,8 @@ from collector.commands.meaning import meaning
 from collector.exits import CheckFailed
 from drivers import obis
 from drivers import profile as profiles
-from drivers.profile import ClockRegister, Profile, Register, SerialRegister
+from drivers.profile import Profile
+from drivers.profile_places import Place, Register
 from drivers.profile_table import markdown_table
 from drivers.strict_yaml import ConfigError
 
@@ -106,15 +107,9 @@ def show(name: str, form: str) -> None:
 
 
 def _facts(item: Profile) -> Table:
-    line, modbus = item.line, item.modbus
+    line = item.line
     times = f"begins to answer after {line.turnaround * 1000:.0f} ms, at most {line.timeout * 1000:.0f} ms"
-    reading = [
-        f"function {modbus.function:02d}",
-        f"{modbus.word_order} word order",
-        f"{modbus.most_registers} registers",
-    ]
-    reading += ["even addresses only"] if modbus.even else []
-    reading += [f"no value: {', '.join(modbus.not_available)}"] if modbus.not_available else []
+    times += f", {line.pause * 1000:.0f} ms of silence before a request" if line.pause else ""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -122,7 +117,7 @@ def _facts(item: Profile) -> Table:
     table.add_row("digest", item.digest)
     table.add_row("registers from", item.source)
     table.add_row("line", f"{line.baudrate} {line.framing}; {times}. {line.source}")
-    table.add_row("read with", ", ".join(reading))
+    table.add_row("read with", ", ".join(item.settings.in_words))
     table.add_row("at most", f"{item.max_current} A a phase, {item.phases} phase{'s' if item.phases > 1 else ''}")
     table.add_row("proof", item.proven.label)
     if item.total == "sum":
@@ -159,26 +154,22 @@ def _places(item: Profile) -> Table:
 def _add_register(table: Table, code: str, register: Register) -> None:
     scale = "" if register.scale == 1 else f"{register.scale:f} "
     text = _marked(meaning(code), register)
-    table.add_row(code, text, _address(register), register.type, scale + register.unit)
+    table.add_row(code, text, register.where, register.how, scale + register.unit)
 
 
-def _add_text(table: Table, name: str, place: SerialRegister | ClockRegister, text: str) -> None:
-    table.add_row(name, _marked(text, place), _address(place), place.type, f"{place.words} registers")
+def _add_text(table: Table, name: str, place: Place, text: str) -> None:
+    table.add_row(name, _marked(text, place), place.where, place.how)
 
 
-def _address(place: profiles.Place) -> str:
-    return f"{place.address:04X}" + ("" if place.function is None else f" ({place.function:02d})")
-
-
-def _marked(text: str, place: profiles.Place) -> str:
+def _marked(text: str, place: Place) -> str:
     return f"{text} *" if place.caveat else text
 
 
 def _proof_text(proof: profiles.Proof) -> str:
     gives = ", ".join(f"{name} = {text}" for name, text in proof.gives.items())
     device = f" ({proof.device})" if proof.device else ""
-    request, answer = proof.request.hex(" "), proof.answer.hex(" ")
-    return f"{proof.kind}{device}: {gives}\n>> {request}\n<< {answer}\n{proof.source}"
+    conversation = "\n".join(proof.lines)
+    return f"{proof.kind}{device}: {gives}\n{conversation}\n{proof.source}"
 
 
 def _list(console: Console, title: str, texts: Iterable[str]) -> None:

@@ -6,59 +6,53 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 import click
 
 from collector.clock import Clock, SystemClock
-from collector.commands.meaning import meaning
-from collector.config_across import ADDRESSES
+from collector.commands.read_shown import Asked, as_json, show
+from collector.config_across import misplaced
 from collector.config_fields import BAUDRATES, read_secret
+from collector.edge.discovery import resumed, search, tries
 from collector.edge.frozen import month_label
 from collector.edge.meter_clock import MeterTime
-from collector.edge.transport import open_port, parse_port
+from collector.edge.transport import Scheme, open_port, parse_port
 from collector.edge.wire import Trace, Wire
 from collector.exits import CheckFailed, UsageFault
 from collector.localtime import rfc3339, zone
-from collector.model import SCHEMA
 from collector.serials import same_serial
-from drivers import obis, profile, values
-from drivers.dialogue import Ask, Measured, Readout
+from drivers import obis, profile
+from drivers.dialogue import Ask, Dialogue, Measured, Readout
 from drivers.profile import Profile
 from drivers.table import driver
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-DEFAULT_ADDRESS = {"modbus": "1"}  # what most meters leave the factory with; other protocols have no such habit
+# What is asked where no address is given. Modbus: what most meters leave the factory with. IEC 62056-21: the one meter
+# in front of an optical head needs none. Others have no such habit.
+DEFAULT_ADDRESS = {"modbus": "1", "iec62056-21": ""}
 FRAMINGS = [data + parity + stop for data in "87" for parity in "NEO" for stop in "12"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One asking and what came of it; instants are milliseconds UTC. `frozen`: registers by month."""
-
-    profile: Profile
-    port: str
-    address: str
-    asked_at: int
-    answered_at: int
-    readout: Readout
-    frozen: Mapping[str, Mapping[str, Measured]]
-
-
 @click.command(help="Read one meter, now.")
-@click.option("--profile", "name", required=True, metavar="P", help="Id of a shipped profile, or a .yaml file.")
+@click.option(
+    "--profile",
+    "name",
+    required=True,
+    metavar="P",
+    help="Id of a shipped profile, a .yaml file, or auto: find out who answers.",
+)
 @click.option(
     "--port",
     required=True,
     help="/dev/ttyUSB0, socket://host:port (transparent converter), rfc2217://host:port, tcp://host:port (Modbus TCP).",
 )
-@click.option("--address", metavar="A", help="How the wire asks the meter.  [default: 1 for Modbus]")
+@click.option(
+    "--address", metavar="A", help="How the wire asks the meter.  [default: 1 for Modbus, none for IEC 62056-21]"
+)
 @click.option(
     "--baudrate", type=click.Choice([str(rate) for rate in BAUDRATES]), metavar="N", help="Else the profile's."
 )
@@ -91,63 +85,150 @@ def read(
     form: str,
     trace: str | None,
 ) -> None:
-    if name == "auto":
-        raise UsageFault("--profile auto: not built yet (it comes with the optical port); name the meter's profile")
-    meter = profile.load(name)
-    scheme = parse_port(port).scheme
     zone_name = _zone(time_zone, told=frozen)
-    if serial_number is not None and meter.serial == "none":
-        raise UsageFault(f"--serial-number: no register of the serial number is known for {meter.title}; leave it out")
-    ask = Ask(
-        address=_address(meter, address, port),
-        frozen=frozen,
-        password=_password(meter, password_file),
-        baudrate=int(baudrate or meter.line.baudrate),
-        framing=framing or meter.line.framing,
-        turnaround=meter.line.turnaround,
-        tcp=scheme == "tcp",
-        transaction=secrets.randbelow(1 << 16),
-    )
-    if (baudrate or framing) and scheme == "socket":
-        _say("a socket:// converter cannot be switched: --baudrate and --framing are taken for what it is set to")
-    if (baudrate or framing) and scheme == "tcp":
-        _say("Modbus TCP has no speed: --baudrate and --framing mean nothing here")
+    given = Given(port, address, int(baudrate) if baudrate else None, framing, frozen, _secret(password_file))
+    if name == "auto":
+        first, find = _search(given)
+    else:
+        first, find = _named(profile.load(name), given, serial_number)
     clock = SystemClock()
-    with tracing(trace, clock) as traced, closing(open_port(port, ask.baudrate, ask.framing)) as transport:
+    with tracing(trace, clock) as traced, closing(open_port(port, *first)) as transport:
+        wire = Wire(transport, clock, traced)
+        meter, ask, dialogue = find(wire)
         asked_at = clock.millis()
-        readout: Readout = Wire(transport, clock, traced).carry(driver(meter.protocol).read(meter, ask))
+        readout = wire.carry(dialogue)
         answered_at = clock.millis()
     months = _by_month(readout, answered_at, zone_name, meter_time)
     asked = Asked(meter, port, ask.address, asked_at, answered_at, readout, months)
     _check_serial(asked, serial_number)
+    if name == "auto":
+        _propose(asked, ask)
     _say_what_is_missing(asked, frozen)
     if form == "json":
         click.echo(json.dumps(as_json(asked), ensure_ascii=False))
     else:
-        _show(asked)
+        show(asked)
+
+
+# ----------------------------------------------------------------------------- whom to ask
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line says of the meter and its line."""
+
+    port: str
+    address: str | None
+    baudrate: int | None
+    framing: str | None
+    frozen: bool
+    password: bytes | None
+
+    @property
+    def scheme(self) -> Scheme:
+        """The port's kind."""
+        return parse_port(self.port).scheme
+
+    def ask(self, meter: Profile, address: str, baudrate: int, framing: str) -> Ask:
+        """What a meter is asked."""
+        if self.password is not None and meter.protocol == "modbus":
+            _say("Modbus meters are read without a password: --password-file means nothing here")
+        return Ask(
+            address=address,
+            frozen=self.frozen,
+            password=self.password,
+            baudrate=baudrate,
+            framing=framing,
+            turnaround=meter.line.turnaround,
+            tcp=self.scheme == "tcp",
+            transaction=secrets.randbelow(1 << 16),
+            can_switch=self.scheme != "socket",
+        )
+
+
+# Given the open wire: the meter's profile, what it is asked, and the dialogue that does it.
+Find = Callable[[Wire], tuple[Profile, Ask, Dialogue[Readout]]]
+LineSettings = tuple[int, str]
+
+
+def _named(meter: Profile, given: Given, serial_number: str | None) -> tuple[LineSettings, Find]:
+    """How the port is opened for a meter of a known profile, and how it is asked. Raises UsageFault."""
+    if serial_number is not None and meter.serial == "none":
+        raise UsageFault(f"--serial-number: no register of the serial number is known for {meter.title}; leave it out")
+    if text := misplaced(meter, given.port):
+        raise UsageFault(f"--port: {text}")
+    if (given.baudrate or given.framing) and given.scheme == "socket":
+        _say("a socket:// converter cannot be switched: --baudrate and --framing are taken for what it is set to")
+    if (given.baudrate or given.framing) and given.scheme == "tcp":
+        _say("Modbus TCP has no speed: --baudrate and --framing mean nothing here")
+    baudrate, framing = given.baudrate or meter.line.baudrate, given.framing or meter.line.framing
+    try:
+        wired = driver(meter.protocol).port_framing(framing)
+    except ValueError as error:
+        raise UsageFault(f"--framing: {error}") from None
+    ask = given.ask(meter, _address(meter, given), baudrate, framing)
+    return (baudrate, wired), lambda _wire: (meter, ask, driver(meter.protocol).read(meter, ask))
+
+
+def _search(given: Given) -> tuple[LineSettings, Find]:
+    """The same for a meter that nobody knows yet: the search says who it is. Raises UsageFault."""
+    if given.scheme == "tcp":
+        raise UsageFault("--profile auto: Modbus TCP does not tell which meter answers; name the meter's profile")
+    attempts = tries(given.port, given.scheme, given.address, given.baudrate, given.framing)
+    if not attempts:
+        raise UsageFault(
+            "--address, --framing: no protocol that auto tries has such ones; see --help, or name --profile"
+        )
+
+    def find(wire: Wire) -> tuple[Profile, Ask, Dialogue[Readout]]:
+        found = search(wire, attempts, _say)
+        attempt, greeted = found.attempt, found.greeted
+        _say(f"found by {attempt}: {greeted.says}")
+        if greeted.profile is None:
+            raise UsageFault(
+                f"{attempt.greeting.title} does not tell which meter this is; read it with --profile P --address "
+                f"{greeted.address} --baudrate {attempt.baudrate} --framing {attempt.framing}, where P is one of "
+                f"{', '.join(it.id for it in profile.load_all().values() if it.protocol == attempt.protocol)}"
+            )
+        meter = greeted.profile
+        ask = given.ask(meter, greeted.address, attempt.baudrate, attempt.framing)
+        return meter, ask, resumed(driver(meter.protocol).read(meter, ask), greeted)
+
+    return attempts[0].line_settings, find
+
+
+def _propose(asked: Asked, ask: Ask) -> None:
+    """Say how the meter that was found is read from now on."""
+    address = f" --address {asked.address}" if asked.address else ""
+    _say(
+        f"serial number {asked.readout.serial_number or 'not given'}; proposed: --profile {asked.profile.id}{address} "
+        f"--baudrate {ask.baudrate} --framing {ask.framing}"
+        + (
+            " (no profile names its identification; what the readout holds is read)"
+            if asked.profile.takes_every
+            else ""
+        )
+    )
 
 
 # ----------------------------------------------------------------------------- what was given
 
 
-def _address(meter: Profile, address: str | None, port: str) -> str:
+def _address(meter: Profile, given: Given) -> str:
     """The address in its protocol's normal form. Raises UsageFault."""
-    wanted = address if address is not None else DEFAULT_ADDRESS.get(meter.protocol)
+    wanted = DEFAULT_ADDRESS.get(meter.protocol) if given.address is None else given.address
     if wanted is None:
         raise UsageFault(f"--address: {meter.title} is asked by its address; give it")
     try:
-        return ADDRESSES[meter.protocol](wanted, port)
+        return driver(meter.protocol).normal_address(wanted, given.port)
     except ValueError as error:
         raise UsageFault(f"--address {wanted}: {error}") from None
 
 
-def _password(meter: Profile, path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    if meter.protocol == "modbus":
-        _say("Modbus meters are read without a password: --password-file means nothing here")
+def _secret(path: Path | None) -> bytes | None:
+    """The password. Raises UsageFault."""
     try:
-        return read_secret(path).encode()
+        return None if path is None else read_secret(path).encode()
     except ValueError as error:
         raise UsageFault(f"--password-file: {error}") from None
 
@@ -197,7 +278,8 @@ def _by_month(readout: Readout, now: int, zone_name: str, means: MeterTime) -> d
     for frozen in readout.frozen:
         month = month_label(frozen, readout.clock, now, zone_name, means)
         if month is not None:
-            months.setdefault(month, frozen.registers)
+            if months.setdefault(month, frozen.registers) != frozen.registers:
+                _say(f"the meter froze {month} twice, with other values; the first is shown, neither may be billed")
             continue
         which = f"stamped {frozen.stamp}" if frozen.stamp else f"{frozen.back} back"
         _say(
@@ -224,6 +306,8 @@ def _say_what_is_missing(asked: Asked, frozen: bool) -> None:
         _say(f"refused by the meter, though its profile has them: {', '.join(refused)}")
     if asked.readout.absent:
         _say(f"not available now, says the meter: {', '.join(asked.readout.absent)}")
+    if asked.readout.quality:
+        _say(f"these values cannot show damage ({', '.join(asked.readout.quality)}); compare them with the display")
     if asked.readout.serial_number is None and asked.profile.serial != "none":
         _say("the meter gives no serial number, though its profile knows where one is")
     if frozen and not asked.profile.frozen:
@@ -232,64 +316,3 @@ def _say_what_is_missing(asked: Asked, frozen: bool) -> None:
 
 def _say(text: str) -> None:
     click.echo(f"meterline: {text}", err=True)
-
-
-# ----------------------------------------------------------------------------- what is shown
-
-
-def _text(code: str, measured: Measured) -> str:
-    """kWh, kvarh, kVAh with three decimals; other values as they came, in the code's SI unit."""
-    return values.kilo(measured.value) if obis.parse(code).is_energy else format(measured.value, "f")
-
-
-def _registers(registers: Mapping[str, Measured]) -> dict[str, dict[str, str]]:
-    return {
-        code: {"value": _text(code, it), "unit": obis.parse(code).unit, "raw": it.raw.hex()}
-        for code, it in sorted(registers.items(), key=lambda item: obis.sort_key(item[0]))
-    }
-
-
-def as_json(asked: Asked) -> dict[str, Any]:
-    """The object of `--format json` (docs/contract.md)."""
-    return {
-        "schema": SCHEMA,
-        "profile": asked.profile.id,
-        "digest": asked.profile.digest,
-        "port": asked.port,
-        "address": asked.address,
-        "serial_number": asked.readout.serial_number,
-        "asked_at": rfc3339(asked.asked_at),
-        "answered_at": rfc3339(asked.answered_at),
-        "meter_clock": asked.readout.clock,
-        "registers": _registers(asked.readout.registers),
-        "frozen": {month: _registers(registers) for month, registers in sorted(asked.frozen.items())},
-    }
-
-
-def _show(asked: Asked) -> None:
-    from rich.console import Console
-
-    readout = asked.readout
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(asked.profile.title, style="bold")
-    serial_number = readout.serial_number or ("not known" if asked.profile.serial == "none" else "not given")
-    console.print(f"serial number {serial_number}, address {asked.address} on {asked.port}")
-    console.print(f"asked {rfc3339(asked.asked_at)}" + (f", its clock {readout.clock}" if readout.clock else ""))
-    console.print(_table(readout.registers))
-    for month, registers in sorted(asked.frozen.items()):
-        console.print(f"frozen at the end of {month}", style="bold")
-        console.print(_table(registers))
-
-
-def _table(registers: Mapping[str, Measured]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("code", style="cyan", no_wrap=True)
-    table.add_column("value", justify="right", style="bold", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    table.add_column("is")
-    for code, shown in _registers(registers).items():
-        table.add_row(code, shown["value"], shown["unit"], meaning(code))
-    return table

@@ -19,6 +19,7 @@ from collector.serials import same_serial
 from drivers import obis
 from drivers.dialogue import Ask, Dialogue, Drain, DriverError, Measured, NoAnswer, Readout, Receive, T
 from drivers.profile import Profile
+from drivers.table import driver
 
 TOTAL = "1.8.0"
 RECEIVED = "received"  # name in `Snapshot.raw` of the bytes of a failed asking, which belong to no register
@@ -30,6 +31,7 @@ TEXT_MOST = 1000  # characters of a failure's text (collector/model.py)
 class MeterSetup:
     """One meter as it is to be asked.
 
+    `framing`: of the characters on the wire; `line_settings` is how the port is set for them.
     `interval`: milliseconds. `quantities`: codes beside energy that interval snapshots carry too. `meter_time`: what
     the meter's own clock shows. `ended`: milliseconds since 1970, not asked from then on.
     """
@@ -63,16 +65,31 @@ class MeterSetup:
         return tuple(dict.fromkeys((*summed, *profile.energy_codes, *self.quantities)))
 
     @property
-    def probe_code(self) -> str:
-        """The value that costs the wire least: asked of a meter that did not answer lately."""
-        registers = self.profile.registers
-        return min(registers, key=lambda code: (registers[code].words, registers[code].address))
+    def line_settings(self) -> tuple[int, str]:
+        """Speed and framing that its port is set to."""
+        return self.baudrate, driver(self.profile.protocol).port_framing(self.framing)
+
+    @property
+    def probe_codes(self) -> tuple[str, ...]:
+        """What costs the wire least, one value: asked of a meter that did not answer lately."""
+        return _cheapest(self.profile, self.baudrate, self.framing)
 
 
 def whole(
-    meter: MeterSetup, task: Task, *, refused: frozenset[str], turnaround: float, tcp: bool, transaction: int
+    meter: MeterSetup,
+    task: Task,
+    *,
+    refused: frozenset[str],
+    turnaround: float,
+    tcp: bool,
+    transaction: int,
+    can_switch: bool = True,
+    since: float | None = None,
 ) -> Ask:
-    """What is asked for a task. `refused`: what the meter refused before. `turnaround`: seconds it thinks."""
+    """What is asked for a task. `refused`: what the meter refused before. `turnaround`: seconds it thinks.
+
+    `can_switch`: whether the port can change its speed. `since`: seconds since the meter last answered.
+    """
     interval = task.purpose == "interval"
     return Ask(
         address=meter.address,
@@ -87,14 +104,16 @@ def whole(
         refused=frozenset() if task.anew else refused,
         tcp=tcp,
         transaction=transaction,
+        can_switch=can_switch,
+        since=since,
     )
 
 
-def probe(meter: MeterSetup, *, tcp: bool, transaction: int) -> Ask:
-    """The cheapest asking there is: one short block, to hear whether anybody is there."""
+def probe(meter: MeterSetup, *, tcp: bool, transaction: int, can_switch: bool = True) -> Ask:
+    """The cheapest asking there is: one short request, to hear whether anybody is there."""
     return Ask(
         address=meter.address,
-        codes=(meter.probe_code,),
+        codes=meter.probe_codes,
         serial=False,
         clock=False,
         password=meter.password,
@@ -103,24 +122,41 @@ def probe(meter: MeterSetup, *, tcp: bool, transaction: int) -> Ask:
         turnaround=meter.profile.line.turnaround,
         tcp=tcp,
         transaction=transaction,
+        can_switch=can_switch,
     )
 
 
+def _cheapest(profile: Profile, baudrate: int, framing: str) -> tuple[str, ...]:
+    """The register of a profile whose asking takes the least line time; () for a profile that names none."""
+
+    def cost(code: str) -> float:
+        steps = driver(profile.protocol).plan(
+            profile, (code,), baudrate=baudrate, framing=framing, turnaround=profile.line.turnaround
+        )
+        return sum(step.milliseconds for step in steps)
+
+    return tuple(sorted(profile.registers, key=cost)[:1])
+
+
 def once(dialogue: Dialogue[T]) -> Dialogue[T]:
-    """The same dialogue, given up at the first silence: no second asking, only the time that a late answer may take."""
+    """The same dialogue, given up where nobody answers the first question: only a late answer is still waited for.
+
+    Who has answered is there, may be in a session, and is asked as ever.
+    """
+    answered = False
     try:
         step = next(dialogue)
         while True:
             try:
                 found = yield step
-            except NoAnswer:
-                dialogue.close()
-                if isinstance(step, Receive):
-                    yield Drain(step.first)
-                raise
             except DriverError as error:
+                if isinstance(error, NoAnswer) and isinstance(step, Receive) and not answered:
+                    dialogue.close()
+                    yield Drain(step.first)
+                    raise
                 step = dialogue.throw(error)
             else:
+                answered = answered or isinstance(step, Receive)
                 step = dialogue.send(found)
     except StopIteration as end:
         result: T = end.value
@@ -165,8 +201,13 @@ def taken(
         clock=readout.clock,
         registers={code: measured.value for code, measured in energies.items()},
         frozen={month: {code: value.value for code, value in found.items()} for month, found in months.items()},
-        quantities={c: float(it.value) for c, it in readout.registers.items() if c not in energies},
+        quantities={
+            code: float(it.value)
+            for code, it in readout.registers.items()
+            if code not in energies and (kept or code in meter.quantities)
+        },
         raw=raw if kept else {},
+        quality=readout.quality,
     )
 
 

@@ -3,7 +3,8 @@
 Rule 1. Boundary snapshots before frozen months before interval readings; meters that answer before silent ones.
 Rule 2. Between two askings nothing waits but the wire itself. What the living gave is committed before a silent meter
         is asked, and when a silent meter was asked in vain, the living have their turn again if something is due.
-Rule 3. Ports, clocks and spools fail; the thread does not end. It ends by `stop`, or by a bug, and says so.
+Rule 3. Ports, clocks and spools fail; the thread does not end before `stop`. A bug ends its round: the port is let go,
+        what is in hand committed, the line begins again after a growing pause, and the status says so until a restart.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collector.clock import Clock
 from collector.edge.asking import MeterSetup
@@ -20,15 +21,22 @@ from collector.edge.connection import Connection
 from collector.edge.meter import LineMeter
 from collector.edge.pending import Commit, Pending
 from collector.edge.reaction import Reaction
-from collector.edge.schedule import MINUTE, begin
+from collector.edge.roster import after_change
+from collector.edge.schedule import HOUR, MINUTE, begin, growing
 from collector.edge.serving import Serving
 from collector.edge.transport import Transport, open_port
 from collector.edge.wire import Trace, Wire
+from collector.localtime import rfc3339
 from collector.model import LineState, MeterState
+from collector.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 ORDER = {"boundary": 0, "requested": 1, "interval": 2}
+
+# Milliseconds between a bug and the line's new beginning. Ten seconds: no storm of tracebacks; an hour: a boundary
+# reading, which may be billed up to an hour after its edge, is not given up for a bug that has gone with its cause.
+REST_FIRST, REST_MOST = 10_000, HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Line:
     """A wire and its meters.
 
     `commit` (see `pending.Commit`) is called in the line's thread; `synced` says whether our clock may be trusted now.
-    `state`, `meters`, `warnings`, `pause`, `resume` and `stop` may be called from any other thread.
+    `state`, `meters`, `warnings`, `change`, `pause`, `resume` and `stop` may be called from any other thread.
     """
 
     def __init__(
@@ -61,16 +69,24 @@ class Line:
     ) -> None:
         now = clock.millis()
         self.setup = setup
-        self.crashed = ""  # why the thread ended by itself: a bug
+        self.crashed = ""  # what ended it by itself the last time: a bug; and how often that happened
+        self.crashes = 0
         self._clock = clock
         self._synced = synced
         self._meters = [LineMeter(m, m.rules(setup.zone), begin(m.rules(setup.zone), now)) for m in setup.meters]
 
-        reaction = Reaction(trace)
+        self.pulse = Pulse(f"line {setup.name}", clock.monotonic)
+        self._wanted = setup.meters  # as `change` left them; the thread takes them over
+
+        def on_wire(direction: str, data: bytes, at: float) -> None:
+            self.pulse.beat()
+            if trace is not None:
+                trace(direction, data, at)
+
+        reaction = Reaction(on_wire)
 
         def open_wire() -> Wire:
-            first = setup.meters[0]
-            return Wire(open_transport(setup.port, first.baudrate, first.framing), clock, reaction)
+            return Wire(open_transport(setup.port, *setup.meters[0].line_settings), clock, reaction)
 
         self._connection = Connection(setup.name, open_wire, clock)
         self._pending = Pending(setup.name, commit, clock)
@@ -95,6 +111,7 @@ class Line:
 
     def start(self) -> None:
         """Begin to work, in a thread of its own."""
+        self.pulse.beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -103,6 +120,7 @@ class Line:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self.pulse.end()
 
     def pause(self, timeout: float) -> bool:
         """Let go of the port after the asking under way, until `resume`. True when it is free within `timeout` s."""
@@ -116,6 +134,11 @@ class Line:
         self._paused.clear()
         self._wake.set()
 
+    def change(self, meters: tuple[MeterSetup, ...]) -> None:
+        """From the next turn on these, at least one, are the line's meters; what stays known of them: `roster`."""
+        self._wanted = meters
+        self._wake.set()
+
     def run(self) -> None:
         """Work until `stop`: the thread's life."""
         try:
@@ -123,20 +146,45 @@ class Line:
                 self._wake.clear()
                 self.turn()
                 if not self._stop.is_set():
-                    self._clock.wait(self.next_turn(), self._wake)
+                    self._sleep(self.next_turn())
         finally:
             self._connection.close("the gateway is stopping")
             self._pending.commit(last=True)
-            if lost := len(self._pending):
+            if self._stop.is_set() and (lost := len(self._pending)):
                 log.error("line %s: %d snapshots could not be stored and are lost", self.setup.name, lost)
 
     def _live(self) -> None:
-        try:
-            self.run()
-        except BaseException as error:
-            self.crashed = f"line {self.setup.name} has ended by a bug, please report it: {error!r}"
-            log.critical("%s", self.crashed, exc_info=True)
-            raise
+        tries = 0
+        while not self._stop.is_set():
+            began = self._clock.millis()
+            try:
+                self.run()
+            except Exception as error:  # rule 3: the meters of a line must not be lost for good by one answer
+                now = self._clock.millis()
+                tries = 0 if now - began > REST_MOST else tries
+                again = now + growing(tries, REST_FIRST, REST_MOST)
+                tries, self.crashes = tries + 1, self.crashes + 1
+                self.crashed = (
+                    f"line {self.setup.name} was ended by a bug ({self.crashes} times since the gateway started), "
+                    f"please report it with the log; it begins again at {rfc3339(again)}: {error!r}"
+                )
+                log.critical("%s", self.crashed, exc_info=True)
+                self._rest(again)
+
+    def _rest(self, until: int) -> None:
+        """Do nothing until then, or until `stop`. The port is free meanwhile, whoever asks for it."""
+        while self._clock.millis() < until:
+            self._wake.clear()
+            if self._stop.is_set():
+                return
+            if self._paused.is_set():
+                self._released.set()
+            self._sleep(until)
+
+    def _sleep(self, until: int) -> None:
+        self.pulse.beat((until - self._clock.millis()) / 1000)
+        self._clock.wait(until, self._wake)
+        self.pulse.beat()
 
     # ------------------------------------------------------------------------- passes
 
@@ -147,6 +195,9 @@ class Line:
             for meter in self._meters:
                 meter.stepped_back(now)
         self._looked = now
+        if (wanted := self._wanted) is not self.setup.meters:
+            self._meters = after_change(self._meters, wanted, self.setup.zone, now)
+            self.setup = replace(self.setup, meters=wanted)
         if self._paused.is_set():
             self._connection.close("the line is paused (gateway pause)")
             self._released.set()

@@ -20,9 +20,10 @@ from drivers.profile import CLOCK, SERIAL
 class LineMeter:
     """One meter of a line. Changed by the line's thread alone; `state` may be read by others.
 
-    `refused`: the driver's keys of what it refuses. `reaction`: seconds it takes to begin an answer. `damages`: askings
-    in a row without a sound frame. `silence`: it did not answer lately. `stranger`: why its values are not believed.
-    `identity`: why nobody can prove who it is.
+    `refused`: the driver's keys of what it refuses. `reaction`: seconds it takes to begin an answer. `heard`:
+    Clock.monotonic() of its last answer, by which a session may still be open. `damages`: askings in a row without a
+    sound frame. `silence`: it did not answer lately. `stranger`: why its values are not believed. `identity`: why
+    nobody can prove who it is.
     """
 
     setup: MeterSetup
@@ -30,6 +31,7 @@ class LineMeter:
     memory: Memory
     refused: frozenset[str] = frozenset()
     reaction: float | None = None
+    heard: float | None = None
     damages: int = 0
     silence: Silence | None = None
     stranger: str = ""

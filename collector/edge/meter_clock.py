@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from collector.localtime import to_millis, zone
+from collector.localtime import from_millis, to_millis, zone
 
 # What a meter's clock shows: the wall clock of its zone, the zone's standard time all the year, or UTC.
 MeterTime = Literal["local", "standard", "utc"]
@@ -36,6 +36,15 @@ def to_instant(naive: datetime, zone_name: str, meter_time: MeterTime, near: int
     if near is not None and abs(second - near) < abs(first - near):
         return second
     return first
+
+
+def from_instant(now: int, zone_name: str, meter_time: MeterTime) -> datetime:
+    """What a meter's clock that is right shows at an instant (milliseconds UTC): the other way of `to_instant`."""
+    moment = from_millis(now)
+    if meter_time != "utc":
+        local = moment.astimezone(zone(zone_name))
+        moment = local - (local.dst() or timedelta(0)) if meter_time == "standard" else local
+    return moment.replace(tzinfo=None, fold=0)
 
 
 def drift_seconds(text: str | None, now: int, zone_name: str, meter_time: MeterTime) -> int | None:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from collector.config import GatewayConfig, Line, Meter
 from collector.edge.setup import meter_setup
-from drivers.table import driver
-
-
-class Block(Protocol):
-    """One request as a driver plans it."""
-
-    @property
-    def function(self) -> int: ...
-    @property
-    def address(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def milliseconds(self) -> float: ...
+from drivers.table import Planned, driver
 
 
 @dataclass(frozen=True)
@@ -31,9 +15,9 @@ class MeterPlan:
     """One meter's askings. `interval` and `boundary` are milliseconds of line time."""
 
     meter: Meter
-    blocks: tuple[Block, ...]
+    requests: tuple[Planned, ...]
     interval: float
-    boundary_blocks: tuple[Block, ...]
+    boundary_requests: tuple[Planned, ...]
     boundary: float
 
     @property
@@ -100,10 +84,9 @@ def plans(config: GatewayConfig) -> list[LinePlan]:
 
 def _plan(meter: Meter, line: Line) -> MeterPlan:
     setup, known = meter_setup(meter), meter.profile
-    plan = driver(known.protocol).plan
 
-    def blocks(codes: Sequence[str], *, boundary: bool) -> tuple[tuple[Block, ...], float]:
-        found: tuple[Block, ...] = plan(
+    def planned(codes: Sequence[str], *, boundary: bool) -> tuple[tuple[Planned, ...], float]:
+        found = driver(known.protocol).plan(
             known,
             codes,
             baudrate=meter.baudrate,
@@ -115,9 +98,9 @@ def _plan(meter: Meter, line: Line) -> MeterPlan:
         )
         if line.port.startswith("tcp://"):
             # The network's time is nobody's to plan; what remains is what the meter thinks.
-            return found, len(found) * known.line.turnaround * 1000
-        return found, sum(block.milliseconds for block in found)
+            return tuple(found), len(found) * known.line.turnaround * 1000
+        return tuple(found), sum(step.milliseconds for step in found)
 
-    interval, interval_time = blocks(setup.interval_codes, boundary=False)
-    boundary, boundary_time = blocks((), boundary=True)
+    interval, interval_time = planned(setup.interval_codes, boundary=False)
+    boundary, boundary_time = planned((), boundary=True)
     return MeterPlan(meter, interval, interval_time, boundary, boundary_time)

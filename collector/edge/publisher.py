@@ -19,8 +19,9 @@ from typing import Protocol
 
 from collector.clock import Clock
 from collector.edge.window import Window
-from collector.messages import MessageFault, decode_receipt, readings_topic
+from collector.messages import MessageFault, decode_receipt, topic_of
 from collector.model import Receipt
+from collector.pulse import Pulse
 from collector.spool import Entry, Outbox, SpoolFull, SpoolUnusable
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,6 @@ class Custody:
         self.counts = Counts()
         self.refusal = ""  # the last one, in words, until something is stored
         self._gateway = gateway
-        self._topic = readings_topic(gateway)
         self._outbox = outbox
         self._sender = sender
         self._window = Window()
@@ -64,6 +64,11 @@ class Custody:
     def connected(self) -> None:
         """There is a new connection."""
         self._window.connected()
+
+    @property
+    def outstanding(self) -> int:
+        """How many batches were sent and wait for their receipts."""
+        return len(self._window)
 
     def step(self, now: float) -> float:
         """Send what is to be sent; when to come again at the latest. Raises SpoolUnusable."""
@@ -73,7 +78,7 @@ class Custody:
         if room == 0 and self._kept_stands_outside() and self._window.make_way():
             room = 1
         for entry in self._outbox.pending(room, self._window.keys) if room else ():
-            if not self._sender.publish(self._topic, entry.payload):
+            if not self._sender.publish(topic_of(self._gateway, entry.payload), entry.payload):
                 break
             self.counts.sent += 1
             self._window.sent((entry.spool, entry.sequence), entry.sha256, kept=entry.class_ == "keep", now=now)
@@ -132,6 +137,7 @@ class Publisher:
         self.custody = custody
         self.crashed: BaseException | None = None  # why the thread ended by itself; this is a bug
         self.trouble = ""  # why the spool cannot be used now
+        self.pulse = Pulse("the publisher", clock.monotonic)
         self._clock = clock
         self._after = after
         self._receipts: queue.Queue[bytes] = queue.Queue(MOST_RECEIPTS)
@@ -149,6 +155,7 @@ class Publisher:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self.pulse.end()
 
     def wake(self) -> None:
         """Something was committed. Any thread."""
@@ -170,8 +177,11 @@ class Publisher:
     def _live(self) -> None:
         try:
             while not self._stop.is_set():
+                self.pulse.beat()
                 again = self._turn()
-                self._wake.wait(max(0.0, again - self._clock.monotonic()))
+                rest = max(0.0, again - self._clock.monotonic())
+                self.pulse.beat(rest)
+                self._wake.wait(rest)
                 self._wake.clear()
         except BaseException as error:
             self.crashed = error

@@ -23,26 +23,31 @@ class Reaction:
     def __init__(self, then: Trace | None) -> None:
         self.fastest: float | None = None
         self._then = then
-        self._character = 0.0
+        self._port: Transport | None = None
         self._sent: float | None = None
 
     def begin(self, port: Transport) -> None:
-        """Forget what was measured: another meter is asked, at the port's present speed."""
+        """Forget what was measured: another meter is asked at this port."""
         self.fastest = self._sent = None
-        self._character = 0.0 if port.tcp else character_seconds(port.baudrate, port.framing)
+        self._port = port
 
     def __call__(self, direction: str, data: bytes, at: float) -> None:
         """Take note of a piece of bytes on the wire."""
         if direction == ">>":
-            self._sent = at + len(data) * self._character
+            self._sent = at + self._seconds(data)
         elif self._sent is not None:
             # The piece was under way for its characters' time. Below zero it is an echo of the request.
-            seconds = at - len(data) * self._character - self._sent
+            seconds = at - self._seconds(data) - self._sent
             self._sent = None
             if seconds >= 0 and (self.fastest is None or seconds < self.fastest):
                 self.fastest = seconds
         if self._then is not None:
             self._then(direction, data, at)
+
+    def _seconds(self, data: bytes) -> float:
+        """How long bytes are on the wire, at its present speed."""
+        port = self._port
+        return 0.0 if port is None or port.tcp else len(data) * character_seconds(port.baudrate, port.framing)
 
 
 def believed(before: float | None, measured: float) -> float:

@@ -26,7 +26,7 @@ from collector.edge.transport import PortError
 from collector.edge.wire import Wire
 from collector.localtime import rfc3339
 from collector.model import Purpose, Snapshot
-from drivers.dialogue import Ask, Dialogue, DriverError, NotInProfile, Readout
+from drivers.dialogue import Ask, Dialogue, DriverError, Readout
 from drivers.table import driver
 
 T = TypeVar("T")
@@ -118,8 +118,11 @@ class Serving:
                 turnaround=meter.turnaround,
                 tcp=wire.transport.tcp,
                 transaction=self._transaction,
+                can_switch=wire.transport.can_switch,
+                since=None if meter.heard is None else start - meter.heard,
             )
             readout = wire.carry(_read(meter, ask))
+            meter.heard = self._clock.monotonic()
             # Counted on from `asked`, since the wall clock may be set in the middle.
             answered = asked + round(1000 * (self._clock.monotonic() - start))
             distrusted = bool(meter.stranger)
@@ -145,7 +148,8 @@ class Serving:
         self.probes += 1
 
         def work(wire: Wire) -> Readout:
-            ask = asking.probe(meter.setup, tcp=wire.transport.tcp, transaction=self._transaction)
+            port = wire.transport
+            ask = asking.probe(meter.setup, tcp=port.tcp, transaction=self._transaction, can_switch=port.can_switch)
             return wire.carry(asking.once(_read(meter, ask)))
 
         found = self._guarded(meter, work)
@@ -162,7 +166,7 @@ class Serving:
             return Trouble("port", self._connection.why)
         self._transaction = (self._transaction + TRANSACTIONS) % 0x10000
         try:
-            _set_line(wire, meter)
+            wire.set_line(*meter.setup.line_settings)
             return work(wire)
         except PortError as error:
             self._connection.lost(error)
@@ -214,16 +218,3 @@ class Serving:
 def _read(meter: LineMeter, ask: Ask) -> Dialogue[Readout]:
     dialogue: Dialogue[Readout] = driver(meter.setup.profile.protocol).read(meter.setup.profile, ask)
     return dialogue
-
-
-def _set_line(wire: Wire, meter: LineMeter) -> None:
-    """Set the wire to the meter's speed and framing. Raises NotInProfile where that cannot be done."""
-    port, wanted = wire.transport, (meter.setup.baudrate, meter.setup.framing)
-    if port.tcp or wanted == (port.baudrate, port.framing):
-        return
-    if not port.can_switch:
-        raise NotInProfile(
-            f"{port.name} stays at {port.baudrate} {port.framing} and cannot be switched to {wanted[0]} {wanted[1]}; "
-            "set all meters and the converter alike, or use the converter's rfc2217:// service"
-        )
-    wire.set_line(*wanted)

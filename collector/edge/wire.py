@@ -8,8 +8,13 @@ Rule 2. All time-outs are beyond the time that the characters themselves take, a
         say "sent" before it is.
 Rule 3. A byte that has come is looked at, however late we were told: after a deadline the port is read once more
         before silence is believed. A busy machine is not a silent meter.
-Rule 4. What begins with exactly the bytes just sent is an echo. It is taken off once and counted.
+Rule 4. What begins with exactly the bytes just sent is an echo. It is taken off once and counted. Where the right
+        answer may be those bytes too (`Receive.same`), adapters tell: one that echoes does so always. While no other
+        answer has shown which kind ours is, the line is listened to for as long as an answer may take: an echo is
+        followed by one, an answer is not; and what came sooner than characters travel is no answer.
 Rule 5. Only `Transport.read` waits. Modbus TCP has no characters: silence and characters take no time on it.
+Rule 6. A password is shown nowhere. It is masked in the trace of what is sent, and so is, until the next request, each
+        byte that comes and occurs in it: it may be an echo, in pieces, damaged.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from drivers.dialogue import (
     DriverError,
     Never,
     NoAnswer,
+    NotInProfile,
     Pause,
     Receive,
     Send,
@@ -45,9 +51,11 @@ Trace = Callable[[str, bytes, float], None]
 CHUNK = 4096  # bytes read at once: what a Linux tty holds for its reader (N_TTY_BUF_SIZE)
 USB_FRAMES = 0.002  # seconds, two frames of a full-speed bus: how much later than told an adapter may have sent
 # A wire that does not fall silent within two of the longest Modbus frames (256 characters each) and a second for
-# devices that talk in pieces is babbling.
-BABBLE_CHARACTERS, BABBLE_SECONDS = 512, 1.0
+# devices that talk in pieces is babbling. At most five seconds: at 1200 baud, the slowest that Modbus is used with, two
+# frames have them; slower is an optical port, where light makes characters and the neighbours would wait for nothing.
+BABBLE_CHARACTERS, BABBLE_SECONDS, BABBLE_MOST = 512, 1.0, 5.0
 SHOWN = 64  # bytes of a damaged frame in an error's text
+MASK = b"*"  # stands for each byte of a password
 HELD = 65536  # bytes kept for the next Receive while a pause lasts; the longest readouts known are shorter
 
 
@@ -77,6 +85,8 @@ class Wire:
         self._rest = self._silence  # silence that the last byte asks for, at the speed it came with
         self._held = b""  # came, and belongs to the next Receive
         self._echo = b""  # what was sent and may still come back
+        self._echoes: bool | None = None  # whether what is sent comes back here, as the last answer showed it
+        self._secret = b""  # the password in what was sent
         self._babble: DamagedFrame | None = None  # why the last request was not sent
 
     def carry(self, dialogue: Dialogue[T]) -> T:
@@ -100,10 +110,19 @@ class Wire:
             dialogue.close()
 
     def set_line(self, baudrate: int, framing: str) -> None:
-        """Switch speed and framing, if they differ, after the last byte sent has left. Raises PortError."""
+        """Switch speed and framing, if they differ, after the last byte sent has left.
+
+        Raises PortError, and NotInProfile where the port cannot be switched.
+        """
         port = self.transport
-        if (baudrate, framing) == (port.baudrate, port.framing):
+        if port.tcp or (baudrate, framing) == (port.baudrate, port.framing):
             return
+        if not port.can_switch:
+            raise NotInProfile(
+                f"{port.name} stays at {port.baudrate} {port.framing} and cannot be switched to {baudrate} {framing}, "
+                "which this meter needs; use the converter's rfc2217:// service, or set all meters and the converter "
+                "alike"
+            )
         port.sent()
         self._pause(self._sent_end + USB_FRAMES)
         port.set_line(baudrate, framing)
@@ -113,8 +132,8 @@ class Wire:
 
     def _carry_out(self, step: Step) -> Any:
         match step:
-            case Send(data):
-                self._send(data)
+            case Send(data, secret, rest, reply):
+                self._send(data, secret, None if reply else rest)
             case Receive():
                 return self._receive(step)
             case SetLine(baudrate, framing):
@@ -125,16 +144,17 @@ class Wire:
                 self._drain(seconds)
         return None
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes, secret: bytes, rest: float | None) -> None:
         self._stray(self._held)
         self._held = self.heard = self._echo = b""
-        self._babble = self._fall_silent()
+        self._babble = None if rest is None else self._fall_silent(rest)
         if self._babble is not None:
             return
         start = self._now()
+        self._secret = secret
         self.transport.write(data)
         if self._trace is not None:
-            self._trace(">>", data, start)
+            self._trace(">>", data.replace(secret, MASK * len(secret)) if secret else data, start)
         self.counts.requests += 1
         self.counts.sent += len(data)
         self._last = self._sent_end = max(start + len(data) * self._character, self._now())
@@ -147,19 +167,22 @@ class Wire:
         buffer, self._held = self._held, b""
         wanted, known = 1, 0  # bytes missing as the parser says, and of how many it said so
         deadline = max(self._last, self._now()) + step.first + self._character
-        echoed = False
+        echoed = shown = False
         while True:
             if self._echo and buffer and not _proper_prefix(buffer, self._echo):
                 if buffer.startswith(self._echo):
-                    buffer, echoed = buffer[len(self._echo) :], True
-                    self.counts.echoes += 1
-                    deadline = self._last + step.first + self._character
-                self._echo = b""
-            self.heard = buffer
+                    buffer += self._further(step, buffer)
+                    if self._is_echo(step, buffer):
+                        buffer, echoed = buffer[len(self._echo) :], True
+                        self.counts.echoes += 1
+                        deadline = self._last + step.first + self._character
+                self._echo, shown = b"", echoed or not step.same
+            self.heard = self._masked(buffer)
             if buffer and not self._echo and len(buffer) >= known + wanted:
                 match step.parse(buffer):
                     case Done(frame, used):
                         self._held = buffer[used:]
+                        self._echoes = echoed if shown else self._echoes
                         return frame
                     case Never(error):
                         raise error
@@ -168,7 +191,7 @@ class Wire:
                 if known + wanted > step.most:
                     raise DamagedFrame(
                         f"{self.transport.name}: {known} bytes and no whole frame, {wanted} more would be needed; "
-                        f"the longest answer here has {step.most}. It begins: {_hex(buffer)}"
+                        f"the longest answer here has {step.most}. It begins: {self._shown(buffer)}"
                     )
             missing = len(self._echo) - len(buffer) if self._echo else known + wanted - len(buffer)
             if buffer:
@@ -177,6 +200,20 @@ class Wire:
             if not came:
                 raise self._broken_off(step, buffer, missing) if buffer else self._no_answer(step, echoed)
             buffer += came
+
+    def _further(self, step: Receive, buffer: bytes) -> bytes:
+        """A further look at the line, where only what follows shows whether this is the echo or the answer."""
+        if not step.same or buffer != self._echo or self._echoes is not None:
+            return b""
+        return self._listen(self._last + step.first + self._character)
+
+    def _is_echo(self, step: Receive, buffer: bytes) -> bool:
+        """Whether the request's own bytes, of which `buffer` begins, are the echo (rule 4)."""
+        if not step.same:
+            return True
+        if self._echoes is not None:
+            return self._echoes
+        return len(buffer) > len(self._echo) or self._last < self._sent_end + len(self._echo) * self._character
 
     def _drain(self, seconds: float) -> None:
         end = self._now() + 10 * seconds  # the step's own limit
@@ -202,20 +239,21 @@ class Wire:
                 self._last = max(self._last, now)
                 self._rest = self._silence
                 if self._trace is not None:
-                    self._trace("<<", came, now)
+                    self._trace("<<", self._masked(came), now)
                 return came
             if now >= until:
                 return b""
 
-    def _fall_silent(self) -> DamagedFrame | None:
-        """Wait for the silence before a request; the reason why not, if the wire does not fall silent."""
-        limit = self._now() + BABBLE_SECONDS + BABBLE_CHARACTERS * self._character
-        while came := self._listen(self._last + max(self._rest, self._silence)):
+    def _fall_silent(self, rest: float) -> DamagedFrame | None:
+        """Wait for the silence before a request, the rule's or `rest`; why not, if the wire does not fall silent."""
+        limit = self._now() + min(BABBLE_SECONDS + BABBLE_CHARACTERS * self._character, BABBLE_MOST)
+        while came := self._listen(self._last + max(self._rest, self._silence, rest)):
             self._stray(came)
             if self._now() > limit:
                 return DamagedFrame(
-                    f"{self.transport.name}: not asked, the wire does not fall silent; last came {_hex(came)}. Does "
-                    "another master use it, is the speed wrong, are its wires open or swapped?"
+                    f"{self.transport.name}: not asked, the wire does not fall silent; last came {self._shown(came)}. "
+                    "Does another master use it, is the speed wrong, are its wires open or swapped, does light fall "
+                    "into the optical head?"
                 )
         return None
 
@@ -225,6 +263,16 @@ class Wire:
             room = HELD - len(self._held)
             self._held += came[:room]
             self._stray(came[room:])
+
+    def _masked(self, data: bytes) -> bytes:
+        """What came, as it may be shown (rule 6)."""
+        secret = self._secret
+        return data.translate(bytes.maketrans(secret, MASK * len(secret))) if secret else data
+
+    def _shown(self, data: bytes) -> str:
+        """What came, for an error's text."""
+        rest = f" and {len(data) - SHOWN} bytes more" if len(data) > SHOWN else ""
+        return self._masked(data[:SHOWN]).hex(" ") + rest
 
     def _stray(self, data: bytes) -> None:
         self.counts.stray += len(data)
@@ -243,7 +291,7 @@ class Wire:
 
     def _broken_off(self, step: Receive, buffer: bytes, missing: int) -> DamagedFrame:
         return DamagedFrame(
-            f"{self.transport.name}: the answer broke off: {len(buffer)} bytes came ({_hex(buffer)}), at least "
+            f"{self.transport.name}: the answer broke off: {len(buffer)} bytes came ({self._shown(buffer)}), at least "
             f"{missing} more were expected, none within {step.between:g} s beyond their own time"
         )
 
@@ -251,8 +299,3 @@ class Wire:
 def _proper_prefix(buffer: bytes, request: bytes) -> bool:
     """Whether what came may yet become the echo of the request."""
     return len(buffer) < len(request) and request.startswith(buffer)
-
-
-def _hex(data: bytes) -> str:
-    rest = f" and {len(data) - SHOWN} bytes more" if len(data) > SHOWN else ""
-    return data[:SHOWN].hex(" ") + rest

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-PARTS = ("line", "gateway", "centre")
+PARTS = ("line", "mercury", "optical", "gateway", "centre", "latency", "outage", "submissions")
 
 
 def processor() -> str:

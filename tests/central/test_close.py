@@ -124,10 +124,13 @@ def test_a_difference_cut_to_nothing_is_no_negative_zero() -> None:
     assert shown(row(previous=ended("251"), ratio="0.5"))[2] == "0"
 
 
-def test_a_utility_that_goes_from_decimals_to_whole_kwh_does_not_fall_below_itself() -> None:
+def test_a_value_that_was_sent_with_decimals_and_is_cut_since_does_not_fall_below_itself_unseen() -> None:
     closed = row(dict.fromkeys(QUIET, "100.90"), previous=ended("100.57"))
-    assert shown(closed) == ("100", "100", "0", "ready", "0.1")
-    assert checks(closed) == ["decimals"]
+    assert shown(closed) == ("100", "100", "0", "held", "6.1 6.4")
+    assert checks(closed) == ["zero", "decimals", "below-sent"]
+    further = row(dict.fromkeys(QUIET, "101.10"), previous=ended("100.57"))
+    assert shown(further)[:4] == ("100", "101", "1", "ready")
+    assert checks(further) == ["decimals"]
 
 
 def test_a_utility_that_goes_from_whole_kwh_to_decimals_bills_no_gap_and_no_overlap() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from collector.central.edge_value import Dial, Growth, Seen, value_at
-from collector.central.gathering import device_of
+from collector.central.device import device_of
 from collector.central.store.series import TimedValue
 from collector.localtime import rfc3339
 from drivers import profile as profiles
 from tests.central.books import GENERIC, ZONE, at, own_utility, wh
-from tests.central.one_point import OCTOBER_BEGINS, PLAIN, QUIET, checks, ended, november, row, shown
+from tests.central.one_point import OCTOBER_BEGINS, PLAIN, QUIET, checks, ended, november, row, seen, shown
 
 # ----------------------------------------------------------------------------- the value at an edge
 
@@ -107,7 +107,7 @@ def test_the_last_digit_of_the_meter_is_no_impossible_step() -> None:
     coarse = replace(PLAIN, growth=Growth(60, {"1.8.0": 1000}))  # 60 W at most: a kWh takes 17 hours
     fine = replace(PLAIN, growth=Growth(60, {"1.8.0": 1}))
     readings = november(_31_2345="200", _01_000002="201", _01_0015="201")
-    assert [checks(row(readings, device=device, previous=ended("100"))) for device in (coarse, fine)] == [
+    assert [checks(row(readings, device=device, previous=ended("190"))) for device in (coarse, fine)] == [
         [],
         ["unconfirmed"],
     ]
@@ -206,6 +206,51 @@ def test_a_snapshot_that_gave_another_value_proves_nothing() -> None:
     assert value is not None
     (asking,) = value.proof["askings"]
     assert asking["series"]["registers"] == {"1.8.0": 250_100}
+
+
+def _bare(seen: Seen, *asked: str) -> Seen:
+    """The same, where these askings came without a checksum."""
+    bare = {at(when): {"snapshot": {"asked": at(when), "quality": ["no-checksum"]}} for when in asked}
+    return replace(seen, askings={**seen.askings, **bare})
+
+
+@pytest.mark.parametrize(
+    ("bare", "held"),
+    [
+        (["2026-11-01 00:00:02"], True),
+        (["2026-10-31 23:45:00"], False),  # its witness alone: the value's own bytes were checked
+        ([], False),
+    ],
+)
+def test_a_live_value_whose_readout_had_no_checksum_is_held_with_its_number(bare: list[str], held: bool) -> None:
+    closing = GENERIC.edge_of("2026-10", ZONE)
+    dial = Dial("m1", "1.8.0", PLAIN.growth, ZONE)
+    value = value_at(closing, dial, _bare(seen({"1.8.0": QUIET}, {}), *bare))
+    assert value is not None
+    assert value.wh == wh("250.10")
+    assert [(doubt.check, doubt.level, doubt.quality) for doubt in value.doubts] == (
+        [("no-checksum", "hold", "5.258")] if held else []
+    )
+
+
+def test_a_live_value_of_an_interval_snapshot_that_nobody_kept_is_held_when_its_meter_sends_no_checksums() -> None:
+    closing = GENERIC.edge_of("2026-10", ZONE)
+    dial = Dial("m1", "1.8.0", PLAIN.growth, ZONE)
+    known = replace(seen({"1.8.0": QUIET}, {}), askings={})
+    value = value_at(closing, dial, _bare(known, "2026-11-01 00:20:00"))
+    assert value is not None
+    assert [doubt.check for doubt in value.doubts] == ["no-checksum"]
+    assert "the meter's display" in value.doubts[0].text
+
+
+@pytest.mark.parametrize("bare", ["2026-11-01 00:00:40", "2026-11-01 00:01:40"])
+def test_a_frozen_value_of_which_one_asking_had_no_checksum_is_held(bare: str) -> None:
+    closing = GENERIC.edge_of("2026-10", ZONE)
+    dial = Dial("m1", "1.8.0", PLAIN.growth, ZONE)
+    value = value_at(closing, dial, _bare(seen({}, {"1.8.0": TWICE}), bare))
+    assert value is not None
+    assert (value.method, value.wh) == ("frozen", wh("249.90"))
+    assert [(doubt.check, doubt.level) for doubt in value.doubts] == [("no-checksum", "hold")]
 
 
 # ----------------------------------------------------------------------------- what a profile says of its meter

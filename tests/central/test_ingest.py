@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from collector.central import ingest as ingest_module
 from collector.central.engine import open_sqlite
+from collector.central.fresh import FreshFirst
 from collector.central.ingest import Ingest
 from collector.central.registry import Registry
 from collector.central.status import healths
@@ -40,7 +41,8 @@ class Door:
         self.broker_takes = True
         self.full = -1  # how often a broker that takes nothing is asked until it takes again; -1: for ever
         self.woken = threading.Event()
-        self.ingest = Ingest(self.inbox, Registry(engine), self.clock, self, self.woken)
+        self.drained = FreshFirst(self.inbox)
+        self.ingest = Ingest(self.inbox, Registry(engine), self.clock, self, self.woken, self.drained)
 
     connected = True
 

@@ -47,7 +47,7 @@ def test_the_generic_utility_takes_whole_kwh_as_of_the_months_end() -> None:
         1,
         utility.MIDNIGHT,
         0,
-        "none",
+        None,
     )
     assert [generic.label(code) for code in ("1.8.0", "1.8.1", "1.8.2", "2.8.0")] == ["total", "T1", "T2", "2.8.0"]
 
@@ -79,7 +79,7 @@ def test_all_faults_of_a_profile_are_named_at_once_with_line_and_what_would_be_r
         ({"id": "a/b"}, "id: a name is 1 to 63 of"),
         ({"title": '""'}, "title: 1 to 200 printable characters"),
         ({"labels": '{1.8.0: "a\\nb"}'}, "labels.1.8.0: 1 to 40 printable characters"),
-        ({"estimation": "mean"}, "estimation: one of none is wanted"),
+        ({"estimation": "mean"}, "estimation: a mapping of keys is wanted here: steps, months"),
         ({"window": "{first: 23}"}, "window.last: this key is required"),
         ({"digest": "sha256:00"}, "digest: unknown key"),
         ({"edge": "1"}, "edge: a mapping of keys is wanted here: day, time"),

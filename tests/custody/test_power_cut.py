@@ -73,7 +73,7 @@ def work_the_outbox(disk: Disk, steps: int, chance: random.Random) -> None:
             else:
                 box.park(entry.spool, entry.sequence, entry.sha256, "schema")
         if chance.random() < 0.05:
-            box.unpark()
+            box.resend()
         if step == steps // 2:
             box.close()
             box = outbox(path, max_bytes=MAX_BYTES, connect=connect)

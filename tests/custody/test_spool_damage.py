@@ -404,7 +404,7 @@ def test_a_healed_file_has_a_new_id_and_the_old_rows_keep_their_keys(path: Path)
     assert {(e.spool, e.sequence) for e in waiting} >= {(old, 2), (box.id, 1)}
     for entry in waiting:
         assert box.settle(entry.spool, entry.sequence, entry.sha256)
-    assert box.unpark() == 1
+    assert box.resend() == 1
     assert [(e.spool, e.sequence) for e in box.pending(99)] == [(old, 6)]
     box.close()
 

@@ -111,8 +111,21 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def resend(self) -> None:
         parked = [batch for batch in self.batches.values() if batch.state == PARKED]
-        assert self.box.unpark() == len(parked)
+        assert self.box.resend() == len(parked)
         for batch in parked:
+            batch.state = WAITING
+        self.written()
+
+    @rule(days=st.integers(0, 9))
+    def resend_since(self, days: int) -> None:
+        since = self.now - days * DAY
+        again = [
+            batch
+            for batch in self.batches.values()
+            if batch.state == PARKED or (batch.state == RECEIPTED and batch.at >= since and not batch.evicted)
+        ]
+        assert self.box.resend(since) == len(again)
+        for batch in again:
             batch.state = WAITING
         self.written()
 
@@ -206,6 +219,8 @@ class OutboxMachine(RuleBasedStateMachine):
         assert state.unreceipted == sum(batch.state != RECEIPTED for batch in self.batches.values())
         assert state.refused == sum(batch.state == PARKED for batch in self.batches.values())
         assert state.evicted == self.lost_before + COUNT * sum(map(self.lost, self.batches.values()))
+        oldest = [batch.at for batch in self.batches.values() if batch.state != RECEIPTED]
+        assert state.oldest == (oldest[0] if oldest else None)
         assert 0 <= state.fill <= 1
         assert (state.fill == 0) == (state.unreceipted == 0)
         assert (state.days_left is None) or state.days_left >= 0

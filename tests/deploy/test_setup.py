@@ -94,6 +94,13 @@ def test_a_gateway_whose_files_were_taken_to_it_stays_a_user(variable: Path) -> 
     assert line in (variable / "mosquitto/passwords").read_text().splitlines()
 
 
+def test_a_name_that_differs_in_case_from_one_that_only_the_broker_still_knows_is_refused(variable: Path) -> None:
+    for path in (variable / "gateways/gw-a").iterdir():
+        path.unlink()
+    (variable / "gateways/gw-a").rmdir()
+    assert "in case only" in run_setup(variable, "gateway", "GW-A", good=False)
+
+
 @pytest.mark.parametrize("name", ["centre", "Centre", "health", "a/b", "+", "#", "", "../x", "gw:a", "GW-A", "x" * 64])
 def test_a_name_that_would_reach_further_than_its_own_topics_is_refused(variable: Path, name: str) -> None:
     before = seen(variable)

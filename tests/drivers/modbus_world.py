@@ -18,8 +18,7 @@ from drivers.dialogue import (
     Done,
     Drain,
     DriverError,
-    Held,
-    HeldFrozen,
+    More,
     Never,
     NoAnswer,
     Pause,
@@ -29,6 +28,7 @@ from drivers.dialogue import (
     character_seconds,
     silence,
 )
+from drivers.meter_side import Held, HeldFrozen, Wiring
 from drivers.modbus_frames import sealed
 from drivers.profile import Profile
 
@@ -147,13 +147,23 @@ Meter = Callable[[bytes], bytes]  # a request's bytes -> the answer's (nothing: 
 
 def meter(of: Profile, held: Held | None = None, address: str = "1", tcp: bool = False) -> Meter:
     """The meter's side as the driver has it, for whole requests."""
-    side = modbus.answer_tcp if tcp else modbus.answer
 
     def reply(request: bytes) -> bytes:
-        outcome = side(of, address, held or HELD[of.id], request)
+        outcome = heard(of, request, held, address, tcp=tcp)
         return outcome.frame if isinstance(outcome, Done) else b""
 
     return reply
+
+
+def heard(
+    of: Profile, buffer: bytes, held: Held | None = None, address: str = "1", *, tcp: bool = False
+) -> More | Done[bytes] | Never:
+    """What the meter's side makes of a buffer, its answer as bytes (nothing: silence)."""
+    outcome = modbus.meter(of, address, Wiring(tcp=tcp)).hear(held or HELD[of.id], buffer, 0.0)
+    if not isinstance(outcome, Done):
+        return outcome
+    assert all((say.baudrate, say.pause) == (9600, None) for say in outcome.frame)
+    return Done(b"".join(say.data for say in outcome.frame), outcome.used)
 
 
 @dataclass

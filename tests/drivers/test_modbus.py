@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from drivers import modbus
-from drivers.dialogue import Ask, DamagedFrame, FrozenSet, Held, Measured, NoAnswer, NotInProfile
-from drivers.profile import Profile
+from drivers.dialogue import Ask, DamagedFrame, FrozenSet, Measured, NoAnswer, NotInProfile, Send, silence
+from drivers.meter_side import Held
+from drivers.profile import Profile, load
 from tests.drivers.modbus_world import (
     ASK,
     FLOATS,
@@ -194,3 +195,15 @@ def test_the_next_profile_is_planned_from_its_own_registers() -> None:
     for profile, expected in ((one, (3, 1, 2)), (two, (4, 5, 4))):
         (block,) = modbus.plan(profile, baudrate=9600, framing="8N1", turnaround=0.02)
         assert (block.function, block.address, block.count) == expected
+
+
+def test_a_meter_that_needs_a_pause_has_it_before_each_request_and_in_its_plan() -> None:
+    calm = load("gavazzi-em340")
+    hasty = calm.model_copy(update={"line": calm.line.model_copy(update={"pause": 0.0})})
+    dialogue = modbus.read(calm, ASK)
+    first = next(dialogue)
+    assert isinstance(first, Send)
+    assert first.silence == 0.04
+    plans = [modbus.plan(it, baudrate=9600, framing="8N1", turnaround=0.04) for it in (calm, hasty)]
+    ours, theirs = (sum(block.milliseconds for block in plan) for plan in plans)
+    assert ours - theirs == pytest.approx(len(plans[0]) * (40 - 1000 * silence(9600)))

@@ -11,18 +11,17 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from pymodbus.framer import FramerType
 
-from drivers import modbus
 from drivers.dialogue import Done, Never
-from tests.drivers.modbus_world import FLOATS, HELD, TARIFFS
+from tests.drivers.modbus_world import FLOATS, TARIFFS, heard
 
 SIDES = [
-    pytest.param(modbus.answer_tcp, FramerType.SOCKET, id="tcp"),
-    pytest.param(modbus.answer, FramerType.RTU, id="rtu"),
+    pytest.param(True, FramerType.SOCKET, id="tcp"),
+    pytest.param(False, FramerType.RTU, id="rtu"),
 ]
 
 
 @contextmanager
-def serving(side, profile) -> Iterator[int]:
+def serving(tcp, profile) -> Iterator[int]:
     """A meter with address 5 on a port of this machine."""
 
     class Meter(socketserver.BaseRequestHandler):
@@ -30,7 +29,7 @@ def serving(side, profile) -> Iterator[int]:
             buffer = b""
             while data := self.request.recv(3):  # in pieces, so that the meter must wait for the rest
                 buffer += data
-                outcome = side(profile, "5", HELD[profile.id], buffer)
+                outcome = heard(profile, buffer, address="5", tcp=tcp)
                 if isinstance(outcome, Never):
                     return
                 if isinstance(outcome, Done):
@@ -46,22 +45,22 @@ def serving(side, profile) -> Iterator[int]:
         server.shutdown()
 
 
-@pytest.mark.parametrize(("side", "framer"), SIDES)
-def test_pymodbus_reads_our_simulated_meter(side, framer) -> None:
-    with serving(side, TARIFFS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
+@pytest.mark.parametrize(("tcp", "framer"), SIDES)
+def test_pymodbus_reads_our_simulated_meter(tcp, framer) -> None:
+    with serving(tcp, TARIFFS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
         answer = client.read_holding_registers(0x0132, count=38, device_id=5)
         assert answer.registers[:2] == [1_000_001 >> 16, 1_000_001 & 0xFFFF]
         assert answer.registers[12:14] == [592_259 >> 16, 592_259 & 0xFFFF]
         assert answer.registers[14:16] == [0xFFFF, 0x10000 - 172]
         assert client.read_holding_registers(0x4000, device_id=5).registers == [2301]
-    with serving(side, FLOATS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
+    with serving(tcp, FLOATS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
         answer = client.read_input_registers(0x0048, count=2, device_id=5)
         assert client.convert_from_registers(answer.registers, client.DATATYPE.FLOAT32) == pytest.approx(1234.567)
 
 
-@pytest.mark.parametrize(("side", "framer"), SIDES)
-def test_pymodbus_understands_our_simulated_meters_refusals(side, framer) -> None:
-    with serving(side, TARIFFS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
+@pytest.mark.parametrize(("tcp", "framer"), SIDES)
+def test_pymodbus_understands_our_simulated_meters_refusals(tcp, framer) -> None:
+    with serving(tcp, TARIFFS) as port, ModbusTcpClient("127.0.0.1", port=port, framer=framer) as client:
         refusals = [
             client.read_input_registers(0x0132, count=2, device_id=5),
             client.read_holding_registers(0x2000, count=2, device_id=5),

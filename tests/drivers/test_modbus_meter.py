@@ -15,21 +15,21 @@ from drivers.dialogue import (
     DamagedFrame,
     Done,
     DriverError,
-    Held,
     MeterRefused,
     More,
     Never,
     Readout,
 )
+from drivers.meter_side import Held
 from drivers.modbus_frames import Question, enveloped, sealed
-from drivers.profile import Profile
+from drivers.profile import HexProof, Profile
 from tests.drivers.modbus_world import (
     ASK,
     FLOATS,
-    HELD,
     PROFILES,
     SWAPPED,
     TARIFFS,
+    heard,
     meter,
     read,
     sound,
@@ -41,6 +41,11 @@ LEAST, LAST = datetime.fromisoformat("2000-01-01"), datetime.fromisoformat("2099
 # ----------------------------------------------------------------------------- recorded exchanges
 
 
+def understood(profile: Profile, request: bytes, answer: bytes) -> Readout:
+    """What the driver makes of a recorded exchange."""
+    return modbus.understand(profile, HexProof.model_construct(request=request, answer=answer))
+
+
 def exchanges(profile: Profile) -> Iterable[tuple[bytes, bytes]]:
     """The requests of a whole reading and their answers, on a serial line."""
     line = sound(meter(profile))
@@ -50,7 +55,7 @@ def exchanges(profile: Profile) -> Iterable[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.id)
 def test_recorded_exchanges_say_what_a_reading_says(profile: Profile) -> None:
-    found = [modbus.understand(profile, request, answer) for request, answer in exchanges(profile)]
+    found = [understood(profile, request, answer) for request, answer in exchanges(profile)]
     registers = {code: value for part in found for code, value in part.registers.items()}
     right = read(profile)
     assert registers == dict(right.registers)
@@ -64,12 +69,12 @@ def test_recorded_exchanges_say_what_a_reading_says(profile: Profile) -> None:
 def test_a_value_that_lies_half_in_an_answer_is_not_understood() -> None:
     question = Question(1, 3, 0x0133, 12)  # the second register of 1.8.1 to the first of 1.8.2
     answer = sealed(bytes((1, 3, 24)) + bytes(24))
-    assert modbus.understand(TARIFFS, question.rtu(), answer) == Readout()
+    assert understood(TARIFFS, question.rtu(), answer) == Readout()
 
 
 def test_an_answer_with_another_function_is_not_taken_for_the_profiles() -> None:
     question = Question(1, 3, 0x0048, 2)
-    assert modbus.understand(FLOATS, question.rtu(), sealed(bytes((1, 3, 4)) + bytes(4))) == Readout()
+    assert understood(FLOATS, question.rtu(), sealed(bytes((1, 3, 4)) + bytes(4))) == Readout()
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.id)
@@ -78,41 +83,41 @@ def test_no_flipped_bit_of_a_recorded_exchange_is_understood(profile: Profile) -
         for bit in range(8 * len(answer)):
             flipped = (int.from_bytes(answer, "big") ^ 1 << bit).to_bytes(len(answer), "big")
             with pytest.raises(DamagedFrame):
-                modbus.understand(profile, request, flipped)
+                understood(profile, request, flipped)
         for bit in range(8 * len(request)):
             flipped = (int.from_bytes(request, "big") ^ 1 << bit).to_bytes(len(request), "big")
             with pytest.raises(DamagedFrame):
-                modbus.understand(profile, flipped, answer)
+                understood(profile, flipped, answer)
         for size in range(len(answer)):
             with pytest.raises(DamagedFrame):
-                modbus.understand(profile, request, answer[:size])
+                understood(profile, request, answer[:size])
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_random_exchanges_raise_nothing_but_driver_errors(request: bytes, answer: bytes) -> None:
     with pytest.raises(DriverError):
-        modbus.understand(TARIFFS, request, answer)
+        understood(TARIFFS, request, answer)
 
 
 @pytest.mark.parametrize("count", [0, 126])
 def test_a_recorded_request_beyond_the_protocol_is_refused(count: int) -> None:
     request = sealed(bytes((1, 3, 0, 0, 0, count)))
     with pytest.raises(DamagedFrame, match="1 to 125"):
-        modbus.understand(TARIFFS, request, b"")
+        understood(TARIFFS, request, b"")
 
 
 @pytest.mark.parametrize("spoil", [lambda request: b"\x00" + request, lambda request: request + b"\x00"])
 def test_a_recorded_request_has_no_byte_before_or_behind_it(spoil) -> None:
     request = Question(1, 3, 0x0108, 2).rtu()
     answer = sealed(bytes((1, 3, 4)) + bytes(4))
-    assert modbus.understand(TARIFFS, request, answer).registers["1.8.0"].value == 0
+    assert understood(TARIFFS, request, answer).registers["1.8.0"].value == 0
     with pytest.raises(DamagedFrame, match="no sound read request"):
-        modbus.understand(TARIFFS, spoil(request), answer)
+        understood(TARIFFS, spoil(request), answer)
 
 
 def test_a_recorded_refusal_is_a_refusal() -> None:
     with pytest.raises(MeterRefused):
-        modbus.understand(TARIFFS, Question(1, 3, 0, 2).rtu(), sealed(bytes((1, 0x83, 2))))
+        understood(TARIFFS, Question(1, 3, 0, 2).rtu(), sealed(bytes((1, 0x83, 2))))
 
 
 # ----------------------------------------------------------------------------- the meter's side
@@ -120,7 +125,7 @@ def test_a_recorded_refusal_is_a_refusal() -> None:
 
 def refused(profile: Profile, pdu: str) -> int | None:
     """The code with which a simulated meter refuses a request, None when it answers."""
-    outcome = modbus.answer(profile, "1", HELD[profile.id], sealed(b"\x01" + bytes.fromhex(pdu)))
+    outcome = heard(profile, sealed(b"\x01" + bytes.fromhex(pdu)))
     assert isinstance(outcome, Done)
     assert outcome.frame[1] & 0x7F == int(pdu[:2], 16)
     return outcome.frame[2] if outcome.frame[1] & 0x80 else None
@@ -166,28 +171,28 @@ def test_a_part_of_a_value_is_that_part() -> None:
 def test_a_meter_is_silent_for_others_and_for_everybody() -> None:
     for unit in (0, 2, 247):
         request = Question(unit, 3, 0x0108, 2).rtu()
-        assert modbus.answer(TARIFFS, "1", HELD["tariffs"], request) == Done(b"", 8)
+        assert heard(TARIFFS, request) == Done(b"", 8)
 
 
 def test_a_meter_waits_for_the_end_of_a_request_and_answers_it_behind_rubbish() -> None:
     request = Question(1, 3, 0x0108, 2).rtu()
-    whole = modbus.answer(TARIFFS, "1", HELD["tariffs"], request)
+    whole = heard(TARIFFS, request)
     assert isinstance(whole, Done)
     for size in range(8):
-        assert isinstance(modbus.answer(TARIFFS, "1", HELD["tariffs"], request[:size]), More)
+        assert isinstance(heard(TARIFFS, request[:size]), More)
     for rubbish in (b"\x00", b"\x01\x03", request[:-1], b"\xff" * 30):
-        answer = modbus.answer(TARIFFS, "1", HELD["tariffs"], rubbish + request)
+        answer = heard(TARIFFS, rubbish + request)
         assert answer == Done(whole.frame, len(rubbish) + 8)
 
 
 def test_a_meter_by_tcp_answers_with_the_requests_number_and_closes_on_rubbish() -> None:
     question = Question(1, 3, 0x0108, 2)
-    outcome = modbus.answer_tcp(TARIFFS, "1", HELD["tariffs"], question.tcp(513) + b"\x00")
+    outcome = heard(TARIFFS, question.tcp(513) + b"\x00", tcp=True)
     assert outcome == Done(enveloped(513, 1, bytes((3, 4)) + (1_592_260).to_bytes(4, "big")), 12)
-    assert modbus.answer_tcp(TARIFFS, "2", HELD["tariffs"], question.tcp(513)) == Done(b"", 12)
-    assert isinstance(modbus.answer_tcp(TARIFFS, "1", HELD["tariffs"], b"GET / HTTP/1.1"), Never)
+    assert heard(TARIFFS, question.tcp(513), address="2", tcp=True) == Done(b"", 12)
+    assert isinstance(heard(TARIFFS, b"GET / HTTP/1.1", tcp=True), Never)
     short = enveloped(1, 1, bytes((3, 1)))
-    assert modbus.answer_tcp(TARIFFS, "1", HELD["tariffs"], short) == Done(enveloped(1, 1, b"\x83\x03"), len(short))
+    assert heard(TARIFFS, short, tcp=True) == Done(enveloped(1, 1, b"\x83\x03"), len(short))
 
 
 def test_a_value_that_the_register_cannot_hold_is_the_simulations_fault_and_said() -> None:

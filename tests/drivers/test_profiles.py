@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers import profile, proof
-from drivers.profile import METERS, Profile
-from drivers.profile_spelling import Spelled, whole
+from drivers.modbus_places import ModbusProfile
+from drivers.profile import METERS
+from drivers.profile_spelling import Spelled, Wire, whole
 from drivers.strict_yaml import ConfigError
+from drivers.table import DRIVERS
 
 SHIPPED = sorted(METERS.glob("*.yaml"))
 GOOD = """\
@@ -86,6 +88,7 @@ def test_a_good_profile_loads_and_its_texts_are_typed() -> None:
         ("phases: 1\n", "phases: 1\ndigest: sha256:0\n", "digest", "unknown key"),
         ("phases: 1", "phases: 2", "phases", "one of 1, 3"),
         ("schema: 1", "schema: 2", "schema", "one of 1"),
+        ("protocol: modbus", "protocol: modbos", "protocol", "one of modbus"),
         ("id: brand-model", "id: Brand_Model", "id", "lower-case letters"),
         ("max_current: 60", "max_current: 6e1", "max_current", "a whole number from 1 to 10000"),
         ("max_current: 60", "max_current: 0", "max_current", "a whole number from 1 to 10000"),
@@ -209,7 +212,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.text(max_size=6)
-            | st.sampled_from([*Profile.model_fields, "schema", "address", "type", "unit", "1.8.0", "gives"]),
+            | st.sampled_from([*ModbusProfile.model_fields, "schema", "address", "type", "unit", "1.8.0", "gives"]),
             inner,
             max_size=5,
         )
@@ -221,7 +224,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 @given(json_values)
 def test_whatever_a_file_holds_is_a_profile_or_faults(data: Any) -> None:
     with pytest.raises(ValidationError):
-        Profile.model_validate(data)
+        ModbusProfile.model_validate(data)
 
 
 # ----------------------------------------------------------------------------- as written
@@ -244,7 +247,7 @@ def test_a_whole_number_reads_what_it_writes(number: int) -> None:
 
 @given(st.integers(0, 0xFFFF))
 def test_a_wire_address_reads_what_it_writes(address: int) -> None:
-    spelled = next(part for part in profile.Wire.__metadata__ if isinstance(part, Spelled))
+    spelled = next(part for part in Wire.__metadata__ if isinstance(part, Spelled))
     assert spelled.value(spelled.write(address)) == address
 
 
@@ -286,8 +289,11 @@ def test_the_json_schema_refuses_what_the_loader_refuses(old: str, new: str) -> 
 def test_the_json_schema_is_one_and_says_what_keys_mean() -> None:
     schema = profile.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert "hex, counted from 0" in schema["$defs"]["Register"]["properties"]["address"]["description"]
-    assert schema["properties"]["title"]["type"] == "string"
+    definitions = schema["$defs"]
+    assert set(DRIVERS) == set(schema["properties"]["protocol"]["enum"])
+    register = definitions["Register"] if "Register" in definitions else definitions["drivers__modbus_places__Register"]
+    assert "hex, counted from 0" in register["properties"]["address"]["description"]
+    assert definitions["ModbusProfile"]["properties"]["title"]["type"] == "string"
 
 
 # ----------------------------------------------------------------------------- the check itself can fail

@@ -99,6 +99,30 @@ def test_a_dialogue_carried_out_once_still_asks_again_after_damage_and_gives_its
     assert end.value.value == "a frame"
 
 
+def test_a_meter_that_answered_the_first_question_of_a_probe_is_asked_to_the_end_of_its_session() -> None:
+    said: list[str] = []
+
+    def session() -> Dialogue[str]:
+        yield Send(b"sign on")
+        yield Receive(lambda buffer: None, 0.5, 0.1)  # type: ignore[arg-type, return-value]
+        try:
+            yield Send(b"read")
+            yield Receive(lambda buffer: None, 0.5, 0.1)  # type: ignore[arg-type, return-value]
+        except NoAnswer:
+            said.append("silence")
+            yield Send(b"break")
+            raise
+        return ""
+
+    dialogue = once(session())
+    steps = [next(dialogue), dialogue.send(None), dialogue.send("identification"), dialogue.send(None)]
+    assert [type(step) for step in steps] == [Send, Receive, Send, Receive]
+    assert dialogue.throw(NoAnswer("silence")) == Send(b"break")
+    with pytest.raises(NoAnswer):
+        dialogue.send(None)
+    assert said == ["silence"]
+
+
 # ----------------------------------------------------------------------------- what came of it
 
 
@@ -138,3 +162,39 @@ def test_a_long_failure_is_cut_to_what_a_snapshot_may_hold(setup: MeterSetup) ->
 def test_a_meter_for_which_no_serial_number_is_configured_is_nobodys_stranger(setup: MeterSetup) -> None:
     unbound = MeterSetup("m-001", setup.profile, "1", None, 9600, "8N1", 900_000)
     assert snapshot_of(unbound, BOUNDARY, Readout({"1.8.0": energy(1)}, "201")).failure is None
+
+
+def test_what_the_bytes_lacked_to_show_damage_goes_with_the_values_and_says_nothing_where_nothing_lacked(
+    setup: MeterSetup,
+) -> None:
+    unchecked = Readout({"1.8.0": energy(3000)}, "201", quality=("no-checksum",))
+    for task in (BOUNDARY, INTERVAL):
+        snapshot = snapshot_of(setup, task, unchecked)
+        assert (snapshot.registers, snapshot.quality) == ({"1.8.0": 3000}, ("no-checksum",))
+        assert snapshot.model_dump(mode="json", exclude_defaults=True)["quality"] == ["no-checksum"]
+    plain = snapshot_of(setup, BOUNDARY, Readout({"1.8.0": energy(3000)}, "201"))
+    assert "quality" not in plain.model_dump(mode="json", exclude_defaults=True)
+
+
+def test_an_interval_reading_of_a_meter_that_tells_all_carries_the_quantities_that_are_wanted(
+    setup: MeterSetup,
+) -> None:
+    told = {
+        "1.8.0": energy(1),
+        "32.7.0": Measured(Decimal(230), "V", b"230"),
+        "14.7.0": Measured(Decimal(50), "Hz", b""),
+    }
+    wanted = MeterSetup("m", load("generic-iec62056-21"), "", "201", 300, "7E1", 900_000, quantities=("32.7.0",))
+    assert snapshot_of(wanted, INTERVAL, Readout(told, "201")).quantities == {"32.7.0": 230.0}
+    assert set(snapshot_of(wanted, BOUNDARY, Readout(told, "201")).quantities) == {"32.7.0", "14.7.0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("abb-b23", 1), ("neva-mt324", 1), ("mercury-230", 1), ("iskra-mt174", 1), ("generic-iec62056-21", 0)],
+)
+def test_the_cheapest_question_is_known_for_every_protocol(name: str, codes: int) -> None:
+    known = load(name)
+    it = MeterSetup("m", known, "1", "1", known.line.baudrate, known.line.framing, 900_000)
+    assert len(it.probe_codes) == codes
+    assert set(it.probe_codes) <= set(known.registers)

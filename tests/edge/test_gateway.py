@@ -22,7 +22,6 @@ from collector.edge.gateway import Gateway
 from collector.edge.health import farewell, fitting, health, spool_state
 from collector.edge.timekeeping import ADVICE, HOLD, LOOK, Timekeeping
 from collector.edge.window import Window
-from collector.exits import UsageFault
 from collector.messages import MAX_PAYLOAD, decode_batch, decode_status, encode
 from collector.model import Batch, LineState, MeterState, Receipt, Snapshot, Status
 from collector.mqtt import Connection, Message, Settings
@@ -396,13 +395,3 @@ def test_this_computer_says_something_about_its_clock(monkeypatch: pytest.Monkey
     (tmp_path / "cpuinfo").unlink()
     (tmp_path / "synchronized").touch()
     assert timekeeping.of_this_computer().synced()
-
-
-# ----------------------------------------------------------------------------- the command
-
-
-@pytest.mark.parametrize("words", [["enroll"], ["pause"], ["pause", "riser-1", "--config", "x", "--for", "5m"]])
-def test_what_is_not_built_says_so(words: list[str]) -> None:
-    done = CliRunner().invoke(command, words)
-    assert isinstance(done.exception, UsageFault)
-    assert "not built yet" in str(done.exception)

@@ -143,28 +143,46 @@ def test_a_stop_ends_after_the_asking_under_way_and_commits_what_is_in_hand() ->
     assert not building.bus.is_open
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_line_that_ends_by_a_bug_says_so_and_commits_what_is_in_hand(
+def test_a_line_that_ends_by_a_bug_says_so_commits_what_is_in_hand_and_begins_again_after_growing_pauses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     building = threaded(2)
-
-    serve = building.line._serving.serve
+    line, serve = building.line, building.line._serving.serve
+    bugs: list[int] = []
 
     def serve_the_first(meter: LineMeter) -> None:
-        if meter.setup.id != "m-001":
+        if meter.setup.id != "m-001" and len(bugs) < 3:
+            bugs.append(building.clock.millis())
+            assert building.bus.is_open
             raise ZeroDivisionError("a bug")
         serve(meter)
 
-    monkeypatch.setattr(building.line._serving, "serve", serve_the_first)
-    allow(building, "2026-11-03T12:00:00")
-    building.line.start()
-    eventually(lambda: bool(building.line.crashed))
-    building.line.stop()
-    assert "ZeroDivisionError" in building.line.warnings()[0]
+    monkeypatch.setattr(line._serving, "serve", serve_the_first)
+    with running(building) as until:
+        building.clock.limit = building.at("2026-11-03T10:15:05")  # type: ignore[attr-defined]
+        eventually(lambda: line.crashes == 1 and not building.bus.is_open)
+        assert "ZeroDivisionError" in line.warnings()[0]
+        assert "(1 times since the gateway started)" in line.warnings()[0]
+        assert [snapshot.meter for snapshot in building.spool.snapshots] == ["m-001"]
+        assert line.pause(PATIENCE), "its port is free"
+        line.resume()
+        until("2026-11-03T10:31:00")
     assert "Traceback" in caplog.text
-    assert [snapshot.meter for snapshot in building.spool.snapshots] == ["m-001"]
+    start = building.at("2026-11-03T10:15:00")
+    assert [round((at - start) / 10_000) for at in bugs] == [0, 1, 3]  # ten seconds, then twenty
+    assert [snapshot.meter for snapshot in building.spool.snapshots] == ["m-001", "m-002", "m-001", "m-002"]
+    assert "(3 times since" in line.warnings()[0], "who looks at the status is to hear of it"
     assert not building.bus.is_open
+
+
+def test_a_line_that_rests_after_a_bug_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    building = threaded(1)
+    monkeypatch.setattr(building.line._serving, "serve", lambda meter: 1 // 0)
+    allow(building, "2026-11-03T10:15:01")
+    building.line.start()
+    eventually(lambda: building.line.crashes == 1)
+    building.line.stop()
+    assert building.line.crashes == 1
 
 
 def test_a_line_on_a_real_terminal_reads_its_living_meters_beside_a_dead_one() -> None:

@@ -68,7 +68,7 @@ def test_the_plan_is_what_the_driver_will_ask(tmp_path: Path) -> None:
         framing="8N1",
         turnaround=setup.profile.line.turnaround,
     )
-    assert meter.blocks == asked
+    assert meter.requests == asked
 
 
 def test_a_plan_that_takes_more_than_its_interval_is_warned_of(tmp_path: Path) -> None:

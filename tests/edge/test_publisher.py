@@ -276,7 +276,7 @@ def test_a_final_refusal_parks_the_batch_and_the_others_go_on_until_it_is_sent_a
             bench.receive(receipt(entry))
     assert bench.sent(after=3600) == []
     assert bench.custody.refusal == ""
-    assert bench.outbox.unpark() == 1
+    assert bench.outbox.resend() == 1
     assert bench.sent(after=1) == [6]
 
 
@@ -365,7 +365,7 @@ def test_whatever_is_lost_on_the_way_every_batch_is_stored_before_it_leaves_and_
         world.bench.broker.connected = True
         world.bench.custody.connected()
         world.turn(901)  # a refusal that is under way may still come, and park something
-        outbox.unpark()
+        outbox.resend()
         for _ in range(20):
             world.turn(901)
         assert world.stored == {key: entry.payload for key, entry in world.entries.items()}

@@ -25,6 +25,7 @@ from drivers.dialogue import (
     More,
     Never,
     NoAnswer,
+    NotInProfile,
     Pause,
     Receive,
     Send,
@@ -61,13 +62,13 @@ class FakePort:
     """A port whose `read` alone lets time pass. `meter(request)` gives (seconds after the request's end, bytes)."""
 
     name = "fake"
-    can_switch = True
 
     def __init__(self, clock: FakeClock, *, baudrate: int = 9600, framing: str = "8N1", tcp: bool = False) -> None:
         self.clock = clock
         self.baudrate = baudrate
         self.framing = framing
         self.tcp = tcp
+        self.can_switch = True
         self.written: list[tuple[float, bytes]] = []
         self.switched: list[tuple[float, int, str]] = []
         self.came: list[tuple[float, bytes]] = []  # when each piece was read
@@ -637,6 +638,18 @@ def test_an_answer_that_begins_before_the_switch_is_waited_out_is_kept(port: Fak
     assert Wire(port, clock).carry(switching()) == b"quick"
 
 
+def test_a_driver_that_wants_another_speed_than_the_port_can_have_is_told_so(port: FakePort, clock: FakeClock) -> None:
+    port.can_switch = False
+
+    def dialogue() -> Dialogue[None]:
+        yield SetLine(9600, "8N1")
+        yield SetLine(300, "8N1")
+
+    with pytest.raises(NotInProfile, match=r"stays at 9600 8N1 and cannot be switched to 300 8N1.*rfc2217"):
+        Wire(port, clock).carry(dialogue())
+    assert port.switched == []
+
+
 def test_the_times_follow_a_change_of_speed(port: FakePort, clock: FakeClock) -> None:
     wire = Wire(port, clock)
     wire.set_line(300, "7E1")
@@ -664,6 +677,30 @@ def test_the_counts_add_up(port: FakePort, clock: FakeClock) -> None:
     wire.carry(ask())
     wire.carry(ask())
     assert wire.counts == wire_module.Counts(requests=2, sent=14, received=2 + 2 * (7 + 4 + 1), stray=3, echoes=2)
+
+
+@pytest.mark.parametrize("pieces", [[b"\x01P1\x02(00443322)"], [b"\x01P1\x02(00", b"44", b"\xff3322)"]])
+def test_a_password_is_in_no_trace_no_evidence_and_no_error(
+    pieces: list[bytes], port: FakePort, clock: FakeClock
+) -> None:
+    lines: list[tuple[str, bytes]] = []
+    wire = Wire(port, clock, lambda direction, data, at: lines.append((direction, data)))
+    port.meter = lambda request: [(0.001, data) for data in pieces]
+
+    def dialogue() -> Dialogue[bytes]:
+        yield Send(b"\x01P1\x02(00443322)\x03", secret=b"00443322")
+        return (yield Receive(parse, 0.5, 0.1))
+
+    with pytest.raises((DamagedFrame, NoAnswer)) as failed:
+        wire.carry(dialogue())
+    assert lines[0] == (">>", b"\x01P1\x02(********)\x03")
+    for shown in (wire.heard, *(data for _, data in lines)):
+        assert not set(b"0234") & set(shown)
+    assert "30 30" not in str(failed.value)
+    assert b"".join(data for _, data in lines[1:]).count(b"*") == 8, "what came is still to be seen, byte by byte"
+    port.meter = lambda request: [(0.001, frame(b"0234"))]
+    assert wire.carry(ask()) == b"0234"
+    assert lines[-1] == ("<<", frame(b"0234")), "the next answer is shown as it is"
 
 
 def test_what_a_failed_asking_heard_is_kept_as_evidence(port: FakePort, clock: FakeClock) -> None:

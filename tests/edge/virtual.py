@@ -21,9 +21,10 @@ from collector.edge.transport import PortError
 from collector.localtime import from_millis, zone
 from collector.model import Snapshot
 from collector.spool import SpoolFull
+from drivers import modbus
 from drivers import profile as profiles
-from drivers.dialogue import Done, Held, HeldFrozen, character_seconds
-from drivers.modbus import answer, answer_tcp
+from drivers.dialogue import Done, character_seconds
+from drivers.meter_side import Held, HeldFrozen, Wiring
 from drivers.profile import Profile
 
 FROZEN = Path(__file__).resolve().parent.parent / "data" / "meters" / "test-frozen.yaml"
@@ -142,14 +143,15 @@ class Bus:
         self.written.append((self.clock.seconds, data))
         character = 0.0 if self.tcp else character_seconds(self.baudrate, self.framing)
         heard = self.clock.seconds + len(data) * character
-        serve, unit = (answer_tcp, data[6]) if self.tcp else (answer, data[0])
+        unit = data[6] if self.tcp else data[0]
         for meter in self.meters:
             if meter.address != str(unit):
                 continue  # it would find out for itself; that takes a test of thirty meters thirty times as long
-            outcome = serve(meter.profile, meter.address, meter.held(self.clock.millis()), data)
+            side = modbus.meter(meter.profile, meter.address, Wiring(self.baudrate, self.framing, tcp=self.tcp))
+            outcome = side.hear(meter.held(self.clock.millis()), data, self.clock.seconds)
             if isinstance(outcome, Done) and outcome.frame:
                 meter.asked += 1
-                frame = b"" if meter.mute else meter.spoil(outcome.frame)
+                frame = b"" if meter.mute else meter.spoil(b"".join(say.data for say in outcome.frame))
                 if frame:
                     self._count += 1
                     arrival = heard + TURNAROUND + len(frame) * character

@@ -14,8 +14,9 @@ from pymodbus.exceptions import ModbusException
 from collector.clock import SystemClock
 from drivers.profile import load
 from hil.household import Household
-from hil.line import SPEEDS, Wire
+from hil.line import Wire
 from hil.meter import VirtualMeter
+from hil.ports import SPEEDS
 from hil.tcp import TcpMeters
 
 MBPOLL = shutil.which("mbpoll")

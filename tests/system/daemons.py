@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drivers import profile
-from drivers.dialogue import Held
+from drivers import modbus, profile
+from drivers.meter_side import Held, MeterSide, Wiring
 from drivers.profile import Profile
 from tests.broker import PATIENCE
 
@@ -73,6 +73,10 @@ class CountingMeter:
     @classmethod
     def make(cls, number: int, register: Register, *, address: int | None = None) -> CountingMeter:
         return cls(f"m-{number}", str(address or number), str(1000 + number), register, profile.load(PROFILE))
+
+    def side(self, usual: Wiring) -> MeterSide:
+        """As hil's meters."""
+        return modbus.meter(self.profile, self.address, usual)
 
     def held(self, millis: int) -> Held:
         """As hil's meters."""

@@ -25,9 +25,15 @@ def test_the_demo_bills_what_its_meters_held_and_explains_what_it_does_not_bill(
     manifest = json.loads((folder / "manifest.json").read_text())
     with (folder / "billing.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    # Flats of 1, 2, 3, 3 tariffs, and one of 2 whose meter falls silent before the edge.
-    assert [manifest[key] for key in ("expected", "ready", "missing", "held")] == [11, 9, 2, 0]
-    assert sum(row["status"] == "ready" for row in rows) == 9
+    # Flats of 1, 3, 2, 2 tariffs, and one of 3 whose meter falls silent before the edge.
+    assert [manifest[key] for key in ("expected", "ready", "missing", "held")] == [11, 8, 3, 0]
+    assert sum(row["status"] == "ready" for row in rows) == 8
+    # The second meter froze its month, and hangs on a wire with Modbus meters; the fourth is read through a head.
+    methods = {row["point"]: row["method"] for row in rows}
+    assert (methods["lenina-12-kv1"], methods["lenina-12-kv2"], methods["lenina-12-kv4"]) == ("live", "frozen", "live")
+    lines = (out / "gateway.yaml").read_text()
+    assert "riser-1" in lines
+    assert "head-1" in lines
     assert {row["point"] for row in rows if row["status"] == "missing"} == {"lenina-12-kv5"}
     with (folder / "findings.csv").open(newline="") as file:
         assert {row["point"] for row in csv.DictReader(file) if row["level"] == "hold"} == {"lenina-12-kv5"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ MOST_KIB = 64 << 10
 
 
 @contextmanager
-def gateway(folder: Path, *, lines: int, meters: int, broker: str) -> Iterator[Daemon]:
+def gateway(folder: Path, *, lines: int, meters: int, broker: str, **more: Any) -> Iterator[Daemon]:
     register = Register()
     with ExitStack() as stack:
         described = []
@@ -41,7 +43,7 @@ def gateway(folder: Path, *, lines: int, meters: int, broker: str) -> Iterator[D
             })  # fmt: skip
         (folder / "gateway.yaml").write_text(json.dumps({
             "schema": "1", "gateway": "gw-1", "time_zone": "Europe/Moscow", "interval": "5s",
-            "mqtt": {"url": broker}, "spool": {"path": "spool.db"}, "lines": described,
+            "mqtt": {"url": broker}, "spool": {"path": "spool.db"}, "lines": described, **more,
         }))  # fmt: skip
         daemon = Daemon(folder, "gateway", "run", "--config", folder / "gateway.yaml")
         daemon.start()
@@ -60,9 +62,14 @@ def test_a_signal_ends_it_cleanly_with_everything_committed(tmp_path: Path, numb
 
 
 def test_three_hundred_meters_on_three_lines_stay_within_64_mib(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path) as broker, gateway(tmp_path, lines=3, meters=100, broker=broker.url) as daemon:
+    """With the figures of each asked for, too."""
+    listen = f"127.0.0.1:{free_port()}"
+    box: dict[str, Any] = {"lines": 3, "meters": 100, "metrics": {"listen": listen}}
+    with Mosquitto(tmp_path) as broker, gateway(tmp_path, broker=broker.url, **box) as daemon:
         eventually(lambda: len(rows(tmp_path / "spool.db", "SELECT 1 FROM outbox")) >= 6, patience=200)
         eventually(lambda: daemon.said("connected to"))
+        with urllib.request.urlopen(f"http://{listen}/metrics", timeout=60) as answer:
+            assert len(answer.read()) > 100_000
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{daemon.pid}/status").read_text())
         assert peak is not None
         assert daemon.end() == 0, daemon.log

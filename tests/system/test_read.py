@@ -353,7 +353,7 @@ def test_a_port_that_cannot_be_opened_is_unreachable(arguments: tuple[str, ...])
 @pytest.mark.parametrize(
     ("meter", "arguments", "words_"),
     [
-        ("auto", ("--port", "/dev/null"), "not built yet"),
+        ("auto", ("--port", "tcp://127.0.0.1:1"), "Modbus TCP does not tell"),
         ("nobody-knows", ("--port", "/dev/null"), "is not known"),
         (OPPONENT, (), "--port"),
         (OPPONENT, ("--port", "udp://a:1"), "udp:// is not known"),

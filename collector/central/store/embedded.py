@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
+from collector.central.canonical import parsed
 from collector.central.store.series import (
     KINDS,
     Around,
@@ -57,8 +59,13 @@ INSERT INTO sample (hour, meter, kind, time, data) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET data = json_patch(data, excluded.data) WHERE data IS NOT excluded.data
 """
 _PUT_DAY = "INSERT INTO day (meter, kind, day) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_NEAR = 4 * _HOUR  # a look that takes few hours is one question for many meters; a far one goes meter by meter
+_AT_ONCE = 10_000  # meters in one question: SQLite takes 32,766 parameters
+_AT_ONE_TIME = "SELECT meter, data FROM sample WHERE hour = ? AND kind = ? AND time = ?"
 _NEIGHBOURS = 2  # on each side: the chosen value and its witness
 _LIVE, _FROZEN = _NUMBER["live"], _NUMBER["frozen"]
+
+_T = TypeVar("_T")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -110,11 +117,20 @@ class EmbeddedStore:
 
     def around(self, wanted: Mapping[str, Collection[str]], at: int, within_ms: int) -> dict[str, dict[str, Around]]:
         found: dict[str, dict[str, Around]] = {}
+        start, end = at - within_ms, at + within_ms + 1
         with self._sqlite_says():
-            for name, meter in self._named(wanted):
+            named = self._named(wanted)
+            near = within_ms <= _NEAR
+            earlier = self._nearest_rows([meter for _, meter in named], start, at, back=True) if near else {}
+            later = self._nearest_rows([meter for _, meter in named], at, end, back=False) if near else {}
+            for name, meter in named:
                 codes = wanted[name]
-                before = _nearest(self._live_rows(meter, at - within_ms, at, back=True), codes)
-                after = _nearest(self._live_rows(meter, at, at + within_ms + 1, back=False), codes)
+                before = _nearest(earlier.get(meter, ()), codes)
+                if not near or _lacking(before, earlier.get(meter, ())):
+                    before = _nearest(self._live_rows(meter, start, at, back=True), codes)
+                after = _nearest(later.get(meter, ()), codes)
+                if not near or _lacking(after, later.get(meter, ())):
+                    after = _nearest(self._live_rows(meter, at, end, back=False), codes)
                 sides = {code: Around(tuple(before[code]), tuple(after[code])) for code in codes}
                 if some := {code: around for code, around in sides.items() if around.before or around.after}:
                     found[name] = some
@@ -122,8 +138,13 @@ class EmbeddedStore:
 
     def frozen(self, meters: Collection[str], month_end: int) -> dict[str, dict[str, int]]:
         with self._sqlite_says():
-            stored = ((name, self._frozen_data(meter, month_end)) for name, meter in self._named(meters))
-            return {name: data for name, data in stored if data}
+            names = {meter: name for name, meter in self._named(meters)}
+            found = {}
+            for some in _some(names):
+                query = f"{_AT_ONE_TIME} AND meter IN ({_marks(some)})"
+                for meter, data in self._db.execute(query, (month_end // _HOUR, _FROZEN, month_end, *some)):
+                    found[names[meter]] = dict(json.loads(data))
+            return found
 
     def last(self, meters: Collection[str] | None) -> dict[str, Last]:
         found = {}
@@ -160,6 +181,23 @@ class EmbeddedStore:
                 f"AND time >= ? AND time < ? ORDER BY hour {order}, time {order}"
             )
             yield from self._db.execute(query, (*hours, meter, _LIVE, first, last))
+
+    def _nearest_rows(
+        self, meters: Collection[int], start: int, end: int, *, back: bool
+    ) -> dict[int, list[tuple[int, str]]]:
+        """meter -> the first rows of start <= time < end, at most two; backwards if `back`. In few questions."""
+        found: dict[int, list[tuple[int, str]]] = {}
+        hours, order = _hours(start, end), "DESC" if back else "ASC"
+        for some in _some(meters):
+            query = (
+                "SELECT meter, time, data FROM (SELECT meter, time, data, "
+                f"row_number() OVER (PARTITION BY meter ORDER BY time {order}) AS place FROM sample "
+                f"WHERE hour IN ({_marks(hours)}) AND meter IN ({_marks(some)}) AND kind = ? AND time >= ? AND time < ?) "
+                f"WHERE place <= {_NEIGHBOURS} ORDER BY meter, place"
+            )
+            for meter, time, data in self._db.execute(query, (*hours, *some, _LIVE, start, end)):
+                found.setdefault(meter, []).append((time, data))
+        return found
 
     def _rows(self, meter: int, kinds: Sequence[int], start: int, end: int) -> list[tuple[int, int, str]]:
         """(time, kind, data) of start <= time < end, by time and kind; within one day."""
@@ -216,9 +254,10 @@ class EmbeddedStore:
         """(name, number) of these meters (None: of all) as far as anything is stored of them."""
         if meters is None:
             return self._db.execute("SELECT name, id FROM meter").fetchall()
-        query = "SELECT id FROM meter WHERE name = ?"
-        found = ((name, self._db.execute(query, (name,)).fetchone()) for name in meters)
-        return [(name, row[0]) for name, row in found if row is not None]
+        found: dict[str, int] = {}
+        for some in _some(meters):
+            found.update(self._db.execute(f"SELECT name, id FROM meter WHERE name IN ({_marks(some)})", some))
+        return [(name, found[name]) for name in meters if name in found]
 
     def _make_tables(self) -> None:
         with self._transaction():
@@ -256,8 +295,20 @@ def _hours(start: int, end: int) -> range:
     return range(start // _HOUR, (end - 1) // _HOUR + 1)
 
 
-def _marks(values: Collection[int]) -> str:
+def _marks(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
+
+
+def _some(items: Collection[_T]) -> Iterator[list[_T]]:
+    """The items in lists that fit into one question."""
+    listed = list(items)
+    for start in range(0, len(listed), _AT_ONCE):
+        yield listed[start : start + _AT_ONCE]
+
+
+def _lacking(found: Mapping[str, Collection[TimedValue]], rows: Collection[tuple[int, str]]) -> bool:
+    """Whether rows further away may hold what the nearest ones do not: an asking that lacked a register."""
+    return len(rows) == _NEIGHBOURS and any(len(values) < _NEIGHBOURS for values in found.values())
 
 
 def _in_order(name: str, rows: Iterable[tuple[int, int, str]]) -> list[Row]:
@@ -275,7 +326,7 @@ def _nearest(rows: Iterable[tuple[int, str]], codes: Collection[str]) -> dict[st
     found: dict[str, list[TimedValue]] = {code: [] for code in codes}
     missing = len(found) * _NEIGHBOURS
     for time, data in rows:
-        values = json.loads(data)
+        values = parsed(data)
         for code, chosen in found.items():
             if code in values and len(chosen) < _NEIGHBOURS:
                 chosen.append(TimedValue(time, values[code]))

@@ -1,0 +1,144 @@
+"""What a person types, as an act keeps it: functions of a text that raise ValueError where something else is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any, get_args
+
+from collector.config_fields import name
+from collector.model_act import Ground
+from drivers import profile as profiles
+from drivers.strict_yaml import ConfigError
+
+__all__ = [
+    "day", "display", "ground", "line", "name", "one_of", "profile", "ratio", "seal_off", "seal_on", "transformers",
+    "whole", "yes_or_no",
+]  # fmt: skip
+
+YES, NO = ("y", "yes", "да", "д", "true"), ("n", "no", "нет", "н", "false")
+
+
+def yes_or_no(text: str) -> bool:
+    """yes, no, да, нет."""
+    if text.casefold() in YES:
+        return True
+    if text.casefold() in NO:
+        return False
+    raise ValueError("yes or no (да, нет)")
+
+
+def day(text: str) -> str:
+    """YYYY-MM-DD, or DD.MM.YYYY as a certificate prints it."""
+    parts = text.split(".")
+    if len(parts) == 3:
+        text = f"{parts[2]}-{parts[1]:0>2}-{parts[0]:0>2}"
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("a day is YYYY-MM-DD or DD.MM.YYYY") from None
+
+
+def display(text: str) -> str:
+    """Digits with one decimal mark; a comma, as it stands on many displays, is a point."""
+    plain = text.replace(",", ".").replace(" ", "")
+    digits, _, places = plain.partition(".")
+    if not digits.isdecimal() or not digits.isascii() or (places and not (places.isdecimal() and places.isascii())):
+        raise ValueError("the digits of the display with its decimal mark, such as 15023.90")
+    if len(digits) > 12 or len(places) > 6 or plain.endswith("."):
+        raise ValueError("at most twelve digits, and six behind the decimal mark")
+    return plain
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def ratio(text: str) -> int | float:
+    """A decimal number above 0, a whole one without a point."""
+    plain = text.replace(",", ".")
+    if not plain.replace(".", "", 1).isdecimal() or not plain.isascii() or not Decimal(plain) or len(plain) > 13:
+        raise ValueError("a decimal number above 0 such as 1 or 40 or 0.5")
+    number = Decimal(plain)
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def line(most: int) -> Callable[[str], str]:
+    """So many printable characters."""
+
+    def read(text: str) -> str:
+        if not text or len(text) > most or not text.isprintable():
+            raise ValueError(f"1 to {most} printable characters (here: {len(text)})")
+        return text
+
+    return read
+
+
+def profile(text: str) -> str:
+    """The id of a meter's profile."""
+    try:
+        return profiles.load(text).id
+    except ConfigError as error:
+        raise ValueError("; ".join(error.faults)) from None
+
+
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """One of these."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return text
+
+    return read
+
+
+def ground(text: str) -> str:
+    """The code of a ground against admitting a meter."""
+    return one_of(get_args(Ground))(text)
+
+
+def _parts(text: str, names: str, least: int) -> list[str]:
+    parts = [part.strip() for part in text.split(";")]
+    if not least <= len(parts) <= len(names.split(";")) or not all(parts[:least]):
+        raise ValueError(f"{names}, with semicolons between them")
+    for part in parts:
+        if part:
+            line(64)(part)
+    return parts
+
+
+def seal_on(text: str) -> dict[str, Any]:
+    """A seal that is set, or was there and stays."""
+    number, kind, place, *was = _parts(text, "number;type;place;intact", 3)
+    if was not in ([], ["intact"]):
+        raise ValueError("behind the place: intact for a seal that was there before, or nothing")
+    state = {"before": "intact", "after": "intact"} if was else {"before": None, "after": "set"}
+    return {"number": number, "type": kind, "place": place, **state}
+
+
+def seal_off(text: str) -> dict[str, Any]:
+    """A seal that is taken off, and how it was found."""
+    number, kind, place, *was = _parts(text, "number;type;place;intact|broken", 3)
+    if was not in ([], ["intact"], ["broken"]):
+        raise ValueError("behind the place: intact or broken, as it was found")
+    return {"number": number, "type": kind, "place": place, "before": was[0] if was else "intact", "after": "removed"}
+
+
+def transformers(text: str) -> dict[str, Any]:
+    """Measuring transformers: current, voltage, serial numbers with commas between them."""
+    current, *more = _parts(text, "current;voltage;serial numbers", 1)
+    found: dict[str, Any] = {"current": current}
+    if more and more[0]:
+        found["voltage"] = more[0]
+    if len(more) > 1:
+        found["serial_numbers"] = [part.strip() for part in more[1].split(",") if part.strip()]
+    return found

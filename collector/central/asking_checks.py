@@ -1,0 +1,102 @@
+"""What a single asking of a meter shows by itself: functions in a list. Run at the door, and on what proves a bill.
+
+Rule 1. A check looks at one asking and at the meter's profile, nothing else: it is judged alike whenever it is judged.
+Rule 2. A finding never drops a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from collector import localtime
+from collector.central.case import Device
+from collector.central.edge_value import CLOCK, HOUR, Doubt
+from collector.central.thresholds import Checks
+from drivers.values import kilo
+
+TARIFF_SUM, BEYOND = "6.9", "5.256"  # quality codes of IEC 61968-9, without the origin
+_TARIFFS = ("1.8.1", "1.8.2", "1.8.3", "1.8.4")
+
+
+class Asking(NamedTuple):
+    """One asking. `took`: ms from question to answer. `clock`: the meter's own naive text; `zone`: the gateway's."""
+
+    meter: str
+    asked: int
+    took: int
+    registers: Mapping[str, int]
+    clock: str | None
+    zone: str | None
+
+
+AskingCheck = Callable[[Asking, Device, Checks], Iterable[Doubt]]
+
+
+def clock_off(asking: Asking, _device: Device, checks: Checks) -> Iterable[Doubt]:
+    """The meter's clock against ours. A meter may keep local time, standard time without summer, or UTC."""
+    if asking.clock is None or asking.zone is None:
+        return
+    off = offset(asking.clock, asking.asked, asking.zone)
+    if off is None:
+        text = f"{asking.meter} gives its time as {asking.clock!r}, which is none"
+        yield Doubt("clock", "warn", CLOCK, asking.asked, text)
+    elif abs(off) > checks.clock:
+        text = f"the clock of {asking.meter} shows {asking.clock}: it is {round(off / 1000):+d} s off"
+        yield Doubt("clock", "warn", CLOCK, asking.asked, text)
+
+
+def tariff_sum(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doubt]:
+    """T1 + ... + Tn against the total: at most n units of the last digit, and what was counted while it was asked."""
+    total = asking.registers.get("1.8.0")
+    if sum([asking.registers.get(code, 0) for code in _TARIFFS]) == total:
+        return  # as nearly always: this runs for each asking that comes in
+    tariffs = [code for code in _TARIFFS if code in device.growth.last_digit]
+    if device.summed or total is None or not tariffs or any(code not in asking.registers for code in tariffs):
+        return
+    added = sum(asking.registers[code] for code in tariffs)
+    # Registers that are floating-point numbers carry 24 bits: see Growth.most.
+    digit = max(
+        total >> 22,
+        *(device.growth.last_digit[code] for code in (*tariffs, "1.8.0") if code in device.growth.last_digit),
+    )
+    allowed = len(tariffs) * digit + device.growth.watt * asking.took // HOUR
+    if abs(added - total) > allowed:
+        text = (
+            f"the {len(tariffs)} tariffs of {asking.meter} add up to {kilo(added)} kWh, its total is {kilo(total)} kWh; "
+            f"they may differ by {kilo(allowed)} kWh"
+        )
+        yield Doubt("tariff-sum", "warn", TARIFF_SUM, asking.asked, text)
+
+
+def beyond_dial(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doubt]:
+    """A number that the meter's dial cannot show."""
+    modulus = device.growth.modulus
+    for code, value in asking.registers.items():
+        if modulus is not None and code.startswith("1.8.") and value >= modulus:
+            text = f"{code} of {asking.meter} is {kilo(value)} kWh; its dial goes up to {kilo(modulus - 1)} kWh"
+            yield Doubt("beyond-dial", "warn", BEYOND, asking.asked, text)
+
+
+ASKING_CHECKS: tuple[AskingCheck, ...] = (clock_off, tariff_sum, beyond_dial)
+
+
+def offset(clock: str, asked: int, zone: str) -> int | None:
+    """How far (ms) a meter's clock is off, by the kind of time that fits best; None for a text that is no time."""
+    try:
+        naive = datetime.fromisoformat(clock)
+        there = localtime.zone(zone)
+        now = localtime.from_millis(asked)
+    except (ValueError, OverflowError):
+        return None
+    if naive.tzinfo is not None:
+        return None
+    local = now.astimezone(there)
+    summer = local.dst() or timedelta(0)
+    candidates = (
+        local.replace(tzinfo=None),
+        (local - summer).replace(tzinfo=None),
+        now.astimezone(UTC).replace(tzinfo=None),
+    )
+    return min(((naive - wall) // timedelta(milliseconds=1) for wall in candidates), key=abs)

@@ -1,0 +1,45 @@
+"""What the checks at the door said of accepted snapshots: kept once a day for each meter and check, the first that came.
+
+A finding never drops a value. It is no part of a bill: the close asks the same checks about what proves its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from collector.central.database import insert_new, live_finding
+
+DAY = 86_400_000
+
+
+class LiveFinding(NamedTuple):
+    """What a check said of a meter's asking at `time` (ms)."""
+
+    time: int
+    meter: str
+    check: str
+    level: str
+    quality: str
+    text: str
+
+
+def keep_findings(connection: Connection, found: Sequence[LiveFinding]) -> None:
+    """Add findings; of those about the same meter, check and day the first one stays."""
+    if found:
+        rows = [
+            {**item._asdict(), "day": item.time // DAY, "text": item.text.replace("\0", "\ufffd")} for item in found
+        ]
+        connection.execute(insert_new(connection, live_finding), rows)
+
+
+def live_findings(connection: Connection, since: int) -> Iterator[LiveFinding]:
+    """Those of the days since an instant, by meter and time."""
+    columns = [live_finding.c[name] for name in LiveFinding._fields]
+    query = (
+        select(*columns).where(live_finding.c.day >= since // DAY).order_by(live_finding.c.meter, live_finding.c.time)
+    )
+    for row in connection.execution_options(yield_per=1000).execute(query):
+        yield LiveFinding(*tuple(row))

@@ -1,0 +1,87 @@
+"""Whether what was used in a month is likely: against months before, against what the meter can carry. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from collector import localtime
+from collector.central.case import UNIT, Case, Stretch, consumption, kwh, most_in, turned_over
+from collector.central.edge_value import Doubt
+from collector.central.estimation import PastMonths
+from collector.model import Level
+from drivers.values import kilo
+
+ZERO, ABOVE, BELOW, BEYOND = "6.1", "6.3", "6.4", "5.256"  # quality codes of IEC 61968-9, without the origin
+_HUNDRED = Decimal(100)
+
+
+def too_much(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
+    """More than the meter can carry: Imax x U x phases x hours."""
+    unit = UNIT[case.utility.decimals]
+    for stretch in stretches:
+        segment, start, end = stretch
+        if start.units is None or end.units is None or start.time is None or end.time is None:
+            continue
+        came = (end.units - start.units + turned_over(case, stretch)) * unit
+        most = most_in(case.devices[segment.meter].growth, start.time, end.time) + unit
+        if came > most:
+            text = f"{code} of {segment.meter or 'the point'} counted {kilo(came)} kWh; it can carry {kilo(most)} kWh in that time"
+            yield Doubt("capacity", "hold", BEYOND, end.time, text)
+
+
+def unusual(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
+    """Far above or below both the same month last year and the mean of the last months, as far as they are known."""
+    used, before = consumption(case, stretches), case.previous.get(code)
+    # Nothing used is said by `zero`; less than nothing by `backwards`; an estimate is made up for in one month.
+    if used is None or used <= 0 or before is None or before.status == "estimated":
+        return
+    checks, usual = case.utility.checks, usual_of(case, before.months)
+    level, beyond = checks.unusual, []
+    for named, value in usual.items():
+        band = checks.band(value)
+        if band is None or value <= 0:
+            return
+        high, low = value * (_HUNDRED + band.above) / _HUNDRED, value * (_HUNDRED - band.below) / _HUNDRED
+        if low <= used <= high:
+            return
+        beyond.append((used > high, f"{named} {value:.0f} kWh ({low:.0f} to {high:.0f} were likely)"))
+    if beyond and len({high for high, _ in beyond}) == 1:
+        much, at = beyond[0][0], stretches[-1].end.time or case.closing.at
+        text = f"{used:f} kWh is unusually {'much' if much else 'little'}: {', '.join(words for _, words in beyond)}"
+        yield Doubt("high" if much else "low", level, ABOVE if much else BELOW, at, text)
+
+
+def usual_of(case: Case, months: PastMonths) -> dict[str, Decimal]:
+    """The same month last year and the mean of the last ones, as far as they were read."""
+    checks, found = case.utility.checks, {}
+    last_year = months.get(localtime.next_month(case.period, -12))
+    if last_year is not None and not last_year.how:
+        found["the same month last year"] = last_year.kwh
+    read = months.read(checks.mean)
+    if len(read) >= checks.least:
+        found[f"the mean of {len(read)} months"] = sum(read, Decimal(0)) / len(read)
+    return found
+
+
+def zero(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """Nothing was used on any register, and for how many months. One tariff alone may well count nothing."""
+    ends = [stretches[-1].end for stretches in rows.values() if stretches]
+    if not ends or any(consumption(case, stretches) != 0 for stretches in rows.values()):
+        return
+    months, month = 1, localtime.next_month(case.period, -1)
+    while _nothing(case, rows, month):
+        months, month = months + 1, localtime.next_month(month, -1)
+    limits = case.utility.checks.zero
+    if months < min(limits.warn, limits.hold):
+        return
+    level: Level = "hold" if months >= limits.hold else "warn"
+    span = "this month" if months == 1 else f"for {months} months"
+    text = f"nothing was used {span}; the registers stand at {', '.join(f'{kwh(end.units, case.utility.decimals):f}' for end in ends)} kWh"
+    yield case.segments[-1].meter, Doubt("zero", level, ZERO, case.closing.at, text)
+
+
+def _nothing(case: Case, codes: Iterable[str], month: str) -> bool:
+    """Whether all registers gave nothing in a month."""
+    past = [case.previous[code].months.get(month) if code in case.previous else None for code in codes]
+    return all(used is not None and used.how != "estimated" and used.kwh == 0 for used in past)

@@ -1,0 +1,58 @@
+"""`meterline audit`: proves the ledger and what was emitted from it, and says who did what when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from collector.central import chain
+from collector.central.audit import verify as verify_ledger
+from collector.commands.books import opened_books
+from collector.commands.output import Format, format_option, show
+from collector.commands.registry import config_option
+from collector.exits import CheckFailed
+from collector.localtime import rfc3339
+
+COLUMNS = ("link", "at", "who", "kind", "what", "digest")
+
+
+@click.group()
+def audit() -> None:
+    """The ledger's chain."""
+
+
+@audit.command("verify")
+@config_option
+@click.option("--head", metavar="DIGEST", help="A digest that was noted earlier and has to be in the chain.")
+def verify(config_file: Path, head: str | None) -> None:
+    """Look at every link, row, decision, reading by hand and emitted file; exit with 5 where one is not what it was.
+
+    Prints the last digest. Note it where whoever writes to this database cannot: with --head it later proves that
+    nothing was taken off.
+    """
+    with opened_books(config_file) as books:
+        verdict = verify_ledger(books.engine, books.out, head)
+    for fault in verdict.faults:
+        click.echo(fault)
+    if verdict.faults:
+        raise CheckFailed(f"the ledger was altered: {len(verdict.faults)} faults; compare it with a backup")
+    click.echo(verdict.head)
+    text = f"{verdict.links} links, {verdict.rows} rows and {verdict.folders} folders are what they were"
+    click.echo(f"{text}; the last digest is on stdout", err=True)
+
+
+@audit.command("log")
+@config_option
+@format_option
+def log(config_file: Path, form: Format) -> None:
+    """Who closed, decided and entered what, oldest first."""
+    with opened_books(config_file) as books, books.engine.connect() as connection:
+        show(
+            form,
+            COLUMNS,
+            (
+                [link.id, rfc3339(link.at), link.who, link.kind, link.what, link.digest]
+                for link in chain.links(connection)
+            ),
+        )

@@ -1,0 +1,136 @@
+"""`meterline exceptions`: rows that a person has to look at, and what the person decides, with name and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import click
+
+from collector.central import utility as utilities
+from collector.central.closing import Books, close_month, utilities_with_points
+from collector.central.exceptions import Exceptional, Verdict, decide, exceptional
+from collector.central.live_findings import live_findings
+from collector.clock import SystemClock
+from collector.commands.books import by_option, month, opened_books
+from collector.commands.output import Cell, Format, format_option, show
+from collector.commands.registry import config_option, user_name
+from collector.exits import UsageFault
+from collector.localtime import rfc3339
+
+COLUMNS = (
+    "utility", "account", "point", "meter", "register", "status", "start_kwh", "end_kwh", "consumption_kwh", "revision",
+    "check", "level", "quality", "text",
+)  # fmt: skip
+LIVE = ("time", "meter", "check", "level", "quality", "text")
+DAY = 86_400_000
+
+utility_option = click.option("--utility", "name", help="This utility alone (default: every one that has points).")
+reason_option = click.option("--reason", required=True, help="Why; it is kept for ever.")
+register_option = click.option("--register", "registers", multiple=True, help="This register alone (default: all).")
+
+
+@click.group()
+def exceptions() -> None:
+    """Rows that are not ready: what is wrong with them, and a person's decision."""
+
+
+@exceptions.command("list")
+@click.argument("period", metavar="YYYY-MM")
+@config_option
+@utility_option
+@click.option("--warned", is_flag=True, help="Rows too that are ready, but of which a check warns.")
+@format_option
+def list_(period: str, config_file: Path, name: str | None, warned: bool, form: Format) -> None:
+    """Rows of a closed month that are not ready, a line for each reason."""
+    with opened_books(config_file) as books:
+        show(form, COLUMNS, _listed(books, month(period), name, warned))
+
+
+@exceptions.command("accept")
+@click.argument("period", metavar="YYYY-MM")
+@click.argument("points", metavar="POINT...", nargs=-1, required=True)
+@config_option
+@register_option
+@reason_option
+@by_option
+def accept(
+    period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
+) -> None:
+    """Bill held rows of POINTs as they are; the month is closed again with them."""
+    _decide("accept", period, points, config_file, registers, reason, by)
+
+
+@exceptions.command("reject")
+@click.argument("period", metavar="YYYY-MM")
+@click.argument("points", metavar="POINT...", nargs=-1, required=True)
+@config_option
+@register_option
+@reason_option
+@by_option
+def reject(
+    period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
+) -> None:
+    """Take values of POINTs back: their rows are missing then, or estimated where the utility wants that."""
+    _decide("reject", period, points, config_file, registers, reason, by)
+
+
+@exceptions.command("live")
+@config_option
+@click.option("--days", type=click.IntRange(1, 366), default=7, show_default=True, help="Of so many days.")
+@format_option
+def live(config_file: Path, days: int, form: Format) -> None:
+    """What the checks at the door said of readings that were accepted, once a day for each meter."""
+    with opened_books(config_file) as books, books.engine.connect() as connection:
+        since = SystemClock().millis() - days * DAY
+        rows = live_findings(connection, since)
+        show(form, LIVE, ([rfc3339(row.time), row.meter, *row[2:]] for row in rows))
+
+
+def _listed(books: Books, period: str, name: str | None, warned: bool) -> Iterator[list[Cell]]:
+    chosen = [utilities.load(name)] if name else utilities_with_points(books, period)
+    with books.engine.connect() as connection:
+        for utility in chosen:
+            for found in exceptional(connection, period, utility.id, warned=warned):
+                yield from _lines(found)
+
+
+def _lines(found: Exceptional) -> Iterator[list[Cell]]:
+    row = found.entry.reading
+    numbers: tuple[Decimal | None, ...] = (row.start_kwh, row.end_kwh, row.consumption_kwh)
+    who = (row.utility, row.account, row.point, row.meter, row.register_, row.status)
+    for finding in found.findings:
+        yield [*who, *numbers, row.revision, finding.check, finding.level, finding.quality, finding.text]
+
+
+def _decide(
+    verdict: Verdict,
+    period: str,
+    points: tuple[str, ...],
+    config_file: Path,
+    registers: tuple[str, ...],
+    reason: str,
+    by: str | None,
+) -> None:
+    period, now = month(period), SystemClock().millis()
+    who = signed(by)
+    if not reason.strip() or not reason.isprintable():
+        raise UsageFault("--reason: printable words are wanted, they are kept with the row for ever")
+    with opened_books(config_file) as books:
+        utilities_of_rows = decide(
+            books.engine, period, points, registers, verdict, reason=reason.strip(), now=now, who=who
+        )
+        for name in utilities_of_rows:
+            closed = close_month(books, period, utilities.load(name), now, who)
+            click.echo(f"{verdict}ed by {who}; {closed.changed} rows of {name} are new: {closed.folder}", err=True)
+
+
+def signed(by: str | None) -> str:
+    """The name that goes into the ledger: who says it, and who typed it."""
+    login = user_name()
+    if by is None or by == login:
+        return login
+    if not by.strip() or not by.isprintable() or len(by) > 200:
+        raise UsageFault("--by: a name of 1 to 200 printable characters is wanted")
+    return f"{by.strip()} (entered by {login})"

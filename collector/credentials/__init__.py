@@ -1,0 +1,1 @@
+"""Users and certificates of the broker: deploy/setup.py, `gateway enroll`. Standard library and openssl alone."""

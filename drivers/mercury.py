@@ -1,0 +1,286 @@
+"""Mercury meters, our side: what to ask for a reading, and what the answers say. (Theirs: `mercury_meter`.)
+
+Values have names: a code, "serial", "clock", "frozen.<months back>.<code>". One answer may hold several. The names of
+what a meter refuses are in `Readout.refused`, come back in `Ask.refused`, and are not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from drivers import obis, values
+from drivers.dialogue import (
+    Ask,
+    DamagedFrame,
+    Dialogue,
+    Done,
+    DriverError,
+    FrozenSet,
+    Measured,
+    MeterRefused,
+    More,
+    Never,
+    NoAnswer,
+    NotInProfile,
+    Readout,
+    character_seconds,
+)
+from drivers.mercury_address import normal_address
+from drivers.mercury_clock import correct_clock
+from drivers.mercury_frames import BAD_REQUEST, LEVEL, Question, is_sealed
+from drivers.mercury_identity import identify
+from drivers.mercury_meter import meter
+from drivers.mercury_places import MercuryProfile, Place, Register
+from drivers.mercury_requests import Readable, asks, body, is_dated, readable, silence
+from drivers.mercury_session import Session, channel_test
+from drivers.profile import CLOCK, SERIAL, HexProof
+from drivers.summed import TOTAL, given_codes, is_summed, summands, summed
+
+__all__ = [
+    "channel_test", "correct_clock", "identify", "meter",
+    "normal_address", "plan", "port_framing", "read", "understand",
+]  # fmt: skip
+
+OPENING = 11 + 4  # bytes of the channel's opening and of its answer, of the family's address and check
+
+
+def port_framing(framing: str) -> str:
+    """Characters have eight bits, with or without parity (INC20 1.4). Raises ValueError for others."""
+    if not framing.startswith("8"):
+        raise ValueError("Mercury meters send eight data bits, as delivered 8N1")
+    return framing
+
+
+# ----------------------------------------------------------------------------- what is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request of an asking: as its profile spells it, and the places in its answer by name."""
+
+    request: str
+    kind: Readable
+    places: Mapping[str, Place]
+
+    def check(self, data: bytes) -> None:
+        """Raises WrongBytes where a value in the answer's data cannot be (BCD)."""
+        for place in self.places.values():
+            place.decode(place.cut(data))
+
+    def cut(self, data: bytes) -> dict[str, bytes]:
+        """Each value's own bytes by name."""
+        return {name: place.cut(data) for name, place in self.places.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One request as planned: what it asks, which values it gives, line time in milliseconds."""
+
+    text: str
+    names: tuple[str, ...]
+    milliseconds: float
+
+
+def _places(profile: MercuryProfile) -> dict[str, Place]:
+    """All that the profile knows, by name: what needs no channel first, the clock before what is asked by its month."""
+    own = {SERIAL: profile.serial, CLOCK: profile.clock}
+    found: dict[str, Place] = {name: place for name, place in own.items() if isinstance(place, Place)}
+    found |= profile.registers
+    for group in profile.frozen:
+        found |= {f"frozen.{group.back}.{code}": register for code, register in group.registers.items()}
+    return found
+
+
+def _steps(profile: MercuryProfile, ask: Ask, codes: Iterable[str]) -> list[Step]:
+    """The requests of an asking, without what was refused before."""
+    wanted = set(codes)
+    if TOTAL in wanted and is_summed(profile):
+        wanted.update(summands(profile))
+    wanted |= {SERIAL} if ask.serial else set()
+    wanted |= {CLOCK} if ask.clock or (ask.frozen and profile.frozen) else set()
+    grouped: dict[tuple[str, str], dict[str, Place]] = {}
+    for name, place in _places(profile).items():
+        closing = _closing(name)
+        if name not in ask.refused and (name in wanted or (closing and ask.frozen)):
+            grouped.setdefault((closing, place.ask), {})[name] = place
+    return [Step(request, _kind(profile, request), places) for (_, request), places in grouped.items()]
+
+
+def _closing(name: str) -> str:
+    """ "frozen.2" of "frozen.2.1.8.0"; empty for what is no frozen register."""
+    return ".".join(name.split(".")[:2]) if name.startswith("frozen.") else ""
+
+
+def _kind(profile: MercuryProfile, request: str) -> Readable:
+    kind = readable(profile.mercury.family, request)
+    assert kind is not None, "a profile asks what may be asked (mercury_places)"
+    return kind
+
+
+def plan(
+    profile: MercuryProfile,
+    codes: Iterable[str] = (),
+    *,
+    baudrate: int,
+    framing: str,
+    turnaround: float,
+    refused: frozenset[str] = frozenset(),
+    serial: bool = False,
+    clock: bool = False,
+    frozen: bool = False,
+) -> tuple[Planned, ...]:
+    """The requests of one asking, with the line time each should take. Arguments as in `Ask`. Raises NotInProfile.
+
+    With the channel's opening where one is needed: whether it is still open is known when the meter is asked.
+    """
+    ask = Ask("1", serial=serial, clock=clock, frozen=frozen, refused=refused)
+    steps = _steps(profile, ask, given_codes(profile, tuple(codes)))
+    beside = turnaround + silence(profile.mercury.family, baudrate, framing)
+    character = character_seconds(baudrate, framing)
+    found: list[Planned] = []
+    for step in steps:
+        text = step.request
+        question = Question(
+            profile.mercury.family, bytes(4)[: _width(profile)], bytes(len(text.split())), step.kind.size
+        )
+        seconds = (len(question.frame()) + question.length) * character + beside
+        if step.kind.session and not any(planned.text == "open" for planned in found):
+            found.append(Planned("open", (), 1000 * (OPENING * character + beside)))
+        found.append(Planned(text, tuple(step.places), 1000 * seconds))
+    return tuple(found)
+
+
+def _width(profile: MercuryProfile) -> int:
+    return 1 if profile.mercury.family == "230" else 4
+
+
+# ----------------------------------------------------------------------------- our side
+
+
+def read(profile: MercuryProfile, ask: Ask) -> Dialogue[Readout]:
+    """One asking of one meter: request after request, each asked again as its trouble needs.
+
+    What the meter refuses by itself (a request it does not know, a level too low for it) is left out and named in
+    `Readout.refused`. Raises DriverError; NotInProfile where a code is not in the profile or the meter has none of the
+    registers asked for.
+    """
+    codes = given_codes(profile, ask.codes)
+    steps = _steps(profile, ask, codes)
+    if not any(name in profile.registers for step in steps for name in step.places):
+        raise NotInProfile(f"the meter refused all of {', '.join(codes)} before; check that it is a {profile.title}")
+    session = Session(profile, ask)
+    got: dict[str, bytes] = {}
+    refused: set[str] = set()
+    last: DriverError | None = None
+    for step in steps:
+        month = None
+        if is_dated(step.request):
+            month = _month_of(got.get(CLOCK), profile, int(next(iter(step.places)).split(".")[1]))
+            if month is None:
+                continue  # the meter does not know its month, or does not say
+        try:
+            sent = body(step.request, month)
+            data = yield from session.ask(sent, step.kind.size, step.check, session=step.kind.session)
+        except (MeterRefused, NoAnswer) as error:
+            if not _may_lack(step, error, bool(got)):
+                raise
+            last = error
+            refused.update(step.places)
+            continue
+        got |= step.cut(data)
+    if not any(name in profile.registers for name in got):
+        raise NotInProfile(
+            f"the meter refuses all of {', '.join(codes)}; check that it is a {profile.title}. Last: {last}"
+        )
+    return _readout(profile, got, codes, frozenset(refused))
+
+
+def _may_lack(step: Step, error: DriverError, answered: bool) -> bool:
+    """Whether the meter is only without this: it says so, or it answers all else and is silent to this alone.
+
+    Old variants do not answer requests that they do not know (INC20 2.5.17.2; M206). A live energy register is never
+    given up for silence: every meter has those, and the next asking would leave them out.
+    """
+    if isinstance(error, MeterRefused):
+        return error.code in (BAD_REQUEST, LEVEL)
+    return answered and not any(name[0].isdigit() and obis.parse(name).is_energy for name in step.places)
+
+
+def _month_of(clock: bytes | None, profile: MercuryProfile, back: int) -> datetime | None:
+    """The first day of the month that began with a closing, `back` closings ago (1: the last) by the meter's clock."""
+    if clock is None or isinstance(profile.clock, str):
+        return None
+    text = profile.clock.decode(clock)
+    if text is None:
+        return None
+    now = datetime.fromisoformat(text)
+    months = 12 * now.year + now.month - back  # of the months counted from 0
+    return datetime(months // 12, months % 12 + 1, 1)  # noqa: DTZ001 - the meter's own, naive
+
+
+def understand(profile: MercuryProfile, proof: HexProof) -> Readout:
+    """What a recorded exchange says: all values of the profile that lie in the answer. Raises DriverError."""
+    request, answer, width = proof.request, proof.answer, _width(profile)
+    if not is_sealed(request):
+        raise DamagedFrame(f"the request's check (CRC) is wrong: {request.hex(' ')}")
+    sent = request[width:-2]
+    places = {name: place for name, place in _places(profile).items() if asks(place.ask, sent)}
+    if not places:
+        raise NotInProfile(f"the profile does not ask {sent.hex(' ').upper()}")
+    spelled = next(iter(places.values())).ask
+    step = Step(spelled, _kind(profile, spelled), places)
+    question = Question(profile.mercury.family, request[:width], sent, step.kind.size)
+    match question.parser(step.check)(answer):
+        case Done(frame=data):
+            return _readout(profile, step.cut(data), given_codes(profile, ()), frozenset())
+        case More(wanted=wanted):
+            raise DamagedFrame(f"asked for {question}: at least {wanted} bytes are missing; came {answer.hex(' ')}")
+        case Never(error=error):
+            raise error
+
+
+# ----------------------------------------------------------------------------- what the bytes say
+
+
+def _readout(
+    profile: MercuryProfile, got: Mapping[str, bytes], codes: tuple[str, ...], refused: frozenset[str]
+) -> Readout:
+    measured = {code: _measured(code, it, got[code]) for code, it in profile.registers.items() if code in got}
+    if is_summed(profile):
+        measured[TOTAL] = summed(profile, measured)
+    serial = clock = None
+    if not isinstance(profile.serial, str) and SERIAL in got:
+        serial = profile.serial.decode(got[SERIAL])
+    if not isinstance(profile.clock, str) and CLOCK in got:
+        clock = profile.clock.decode(got[CLOCK])
+    absent = [code for code in codes if code in measured and measured[code] is None]
+    frozen = []
+    for group in profile.frozen:
+        asked = {code: it for code, it in group.registers.items() if f"frozen.{group.back}.{code}" in got}
+        kept = {code: _measured(code, it, got[f"frozen.{group.back}.{code}"]) for code, it in asked.items()}
+        if is_summed(profile) and kept:
+            kept[TOTAL] = summed(profile, kept)
+        absent += [f"frozen.{group.back}.{code}" for code, it in kept.items() if it is None]
+        if there := {code: it for code, it in kept.items() if it is not None}:
+            frozen.append(FrozenSet(there, back=group.back))
+    return Readout(
+        registers={code: it for code in codes if (it := measured.get(code)) is not None},
+        serial_number=serial,
+        clock=clock,
+        frozen=tuple(frozen),
+        refused=refused,
+        absent=tuple(absent),
+    )
+
+
+def _measured(code: str, register: Register, raw: bytes) -> Measured | None:
+    """One value; None where the meter does not have it."""
+    value = register.decode(raw)
+    if value is None:
+        return None
+    meaning = obis.parse(code)
+    carried = values.whole_wh if meaning.is_energy else values.si_value
+    return Measured(carried("s64", Decimal(value), register.factor), meaning.unit, raw)
