@@ -208,8 +208,11 @@ class Evidence(Part):
 
 
 class Act(Part):
-    """One act, as long as one printed page holds. `meter`: what hangs after it (None: a removal). `previous`: hash of the point's act before it;
-    `supersedes`: of the act that it corrects."""
+    """One act, as long as one printed page holds.
+
+    `meter`: what hangs after it (None: a removal). `previous`: hash of the point's act before it; `supersedes`: of the
+    act that it corrects.
+    """
 
     schema_: Literal[1] = Field(alias="schema")
     kind: Kind

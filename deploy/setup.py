@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # a clone's; in the image the package is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a clone's own; in the image it is installed
 
 from collector.credentials.certificates import authority, broker_certificate
 from collector.credentials.folder import OWNERS, Folder, Trouble

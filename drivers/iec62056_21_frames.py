@@ -99,9 +99,10 @@ class Identification:
         return 0.02 if self.manufacturer[2].islower() else 0.2
 
 
-# The standard allows 16 characters of identification; LZQJ and others send more with their escapes. "/?" is our echo.
-_IDENTIFICATION = re.compile(rb"/([A-Za-z]{3})([\x21-\x7e])([\x20-\x2e\x30-\x7e]{0,64}?)[ ]*\r?\n")
-_LINE = re.compile(rb"/(?!\?)[^\n]*\n")
+# The standard allows 16 characters of identification; LZQJ and others send more with their escapes. Brackets are of
+# data sets (`0.3.0(6.00*Imp/kWh)`), in whose midst we may begin to listen. "/?" is our echo.
+_IDENTIFICATION = re.compile(rb"/([A-Za-z]{3})([\x21-\x27\x2a-\x7e])([\x20-\x27\x2a-\x2e\x30-\x7e]{0,64}?)[ ]*\r?\n")
+_LINE = re.compile(rb"(?:^|[\r\n\x00\x7f])(/(?!\?)[^\n]*\n)")
 
 
 def parse_identification(characters: bytes) -> More | Done[Identification] | Never:
@@ -113,7 +114,7 @@ def parse_identification(characters: bytes) -> More | Done[Identification] | Nev
         return Never(
             DamagedFrame(
                 "an identification like /LGZ4ZMF100AC.M23 was expected; damaged is what came: "
-                f"{characters[line.start() :].hex(' ')}"
+                f"{characters[line.start(1) :].hex(' ')}"
             )
         )
     return More()
@@ -146,9 +147,17 @@ class Block:
 _BLOCK = re.compile(rb"\x02([^\x03\x04]*)([\x03\x04])(.)", re.DOTALL)
 
 
+def _block(characters: bytes) -> re.Match[bytes] | None:
+    """The first block. Of several STX before the data the last begins it: heads and changes of speed make noise."""
+    data = characters.find(b"(")
+    start = characters.rfind(STX, 0, data) if data >= 0 else -1
+    start = start if start >= 0 else characters.find(STX)
+    return _BLOCK.match(characters, start) if start >= 0 else None
+
+
 def parse_block(characters: bytes, check: Check) -> More | Done[Block] | Never:
     """STX ... ETX BCC, and nothing else: `Never` where the check character or a parity bit is wrong."""
-    found = _BLOCK.search(characters)
+    found = _block(characters)
     if found is None:
         return More(1 if STX in characters else 3)
     return _checked(found, check)
@@ -156,6 +165,9 @@ def parse_block(characters: bytes, check: Check) -> More | Done[Block] | Never:
 
 def _checked(found: re.Match[bytes], check: Check) -> Done[Block] | Never:
     body, end, given = found.groups()
+    before = found.string[: found.start()]
+    if b"(" in before:
+        return Never(DamagedFrame(f"data sets before the block's STX; they are damaged: {before[:SHOWN].hex(' ')}"))
     if not found[0].isascii():
         bad = sum(character > 0x7F for character in found[0])
         return Never(
@@ -215,13 +227,8 @@ def parse_readout(
 
     A CRC behind the "!" covers the identification too: without one it cannot be checked, and the block is unproven.
     """
-    framed = _BLOCK.search(characters)
+    framed = _block(characters)
     if framed is not None:
-        before = characters[: framed.start()]
-        if b"(" in before:
-            return Never(
-                DamagedFrame(f"data sets before the block's STX; the readout is damaged: {before[:SHOWN].hex(' ')}")
-            )
         return _checked(framed, check)
     if (start := characters.find(STX)) >= 0:
         return More(1 if ETX in characters[start:] or EOT in characters[start:] else 2)  # at least ETX and BCC

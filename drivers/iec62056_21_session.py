@@ -1,4 +1,4 @@
-"""A session with an IEC 62056-21 meter: sign-on, speed, readout block, programming mode, break. Our side.
+"""A session with an IEC 62056-21 meter: sign-on, speed, readout block, break. Our side. (`_programming`: its mode.)
 
 Rule 1. Limits are to the first character, between two, and a count: never around the whole. A full readout at 300 baud
         takes four minutes.
@@ -31,21 +31,17 @@ from drivers.dialogue import (
 )
 from drivers.iec62056_21_characters import PARITY, PORT, STRIPPED, damaged_in_words, off_wire, on_wire, sound
 from drivers.iec62056_21_frames import (
-    ACK,
     BREAK,
     MODE_C,
     NAK,
     RATE_CODE,
-    Acknowledged,
     Block,
     Check,
-    Command,
     Identification,
     option_select,
     parse_end,
     parse_identification,
     parse_readout,
-    parse_reply,
     sign_on,
 )
 
@@ -57,14 +53,12 @@ START = 300  # speed at which modes A, B, C and E begin (62056-21; pwitab/iec620
 BETWEEN = 1.5
 IDENTIFICATION_MOST = 256  # bytes: an identification has at most 80, an echo 40; the rest is for noise before them
 READOUT_MOST = 65536  # bytes: the longest readouts known (LZQJ, 261 s at 300 baud) have 8 KiB
-ANSWER_MOST = 4096  # bytes: one answer in programming mode
 
 # Behind an unproven readout: an ETX would come two characters later; the rest is for an adapter that packs.
 TAIL = 0.2
 
 SIGN_ONS = 3  # wirenboard/wb-mqtt-serial neva_device.cpp tries five times, each after a break
 READOUTS = 3  # readouts at most in one asking, repeated by NAK or in a new session
-REPEATS = 2  # of one question in programming mode
 
 # Battery-operated meters: NUL characters for 2.1 to 2.3 s at 300 baud, then 1.5 to 1.7 s nothing
 # (pwitab/iec62056-21 client.py).
@@ -85,10 +79,6 @@ class Babble(DamagedFrame):
 
 class BrokenOff(DamagedFrame):
     """An answer that stopped in its middle: a head that was moved, a wire that broke. Ask again."""
-
-
-class PasswordRefused(MeterRefused):
-    """The meter does not take the password. Do not say it again: meters lock themselves after a few wrong ones."""
 
 
 class ModeE(MeterRefused):
@@ -166,12 +156,12 @@ class Session:
             return WrongSpeed(f"{at}: speed or framing are wrong, or the line is noisy: {words}; came {heard.hex(' ')}")
         return WrongSpeed(f"{at}: no identification; wrong speed, or another protocol: {error}")
 
-    def select(self, option: str, *, slow: bool = False) -> Dialogue[None]:
-        """Agree on what follows, and on its speed. `slow`: stay at the speed of the sign-on."""
+    def select(self, option: str, *, last: bool = False) -> Dialogue[None]:
+        """Agree on what follows, and on its speed. `last`: another way than in the tries before."""
         meter = self._met()
         if meter.mode == "A":
             return
-        rate = self._agreed(meter, slow)
+        rate = self._agreed(meter, last)
         if meter.mode == "C":
             code = RATE_CODE.get(rate, meter.speed)
             if rate != START and MODE_C.get(meter.speed, 0) < rate:
@@ -181,15 +171,21 @@ class Session:
                 # An adapter may still hold characters when it has said that it sent them (vzlogger's
                 # baudrate_change_delay). The meter is silent for its reaction time, so half of that costs nothing.
                 yield Pause(self.reaction / 2)
-        yield from self._switch(rate)
+        if self._ask.can_switch or meter.mode == "B":
+            yield from self._switch(rate)
 
-    def _agreed(self, meter: Identification, slow: bool) -> int:
+    def _agreed(self, meter: Identification, last: bool) -> int:
+        """The speed that is agreed on.
+
+        It is the meter's, and at last the one of the sign-on, which every head keeps up with. A port that cannot switch
+        stays there, and at last takes the meter's: some heads on the network follow the option select by themselves.
+        """
         if self._ask.baudrate != START:
             return self._ask.baudrate  # a line of one speed, RS-485 at 9600: nothing is switched
         offered = min(meter.baudrate or START, self.fastest)
         if meter.mode == "B":
             return meter.baudrate or START
-        return START if slow or not self._ask.can_switch else offered
+        return START if last == self._ask.can_switch else offered
 
     def _switch(self, rate: int) -> Dialogue[None]:
         if rate != self._rate and rate == self._ask.baudrate:
@@ -222,7 +218,7 @@ class Session:
                     if failed is None:
                         raise
                     break  # what went wrong first says more: a head was lifted
-                yield from self.select("0", slow=tries == READOUTS)
+                yield from self.select("0", last=tries == READOUTS)
             try:
                 return (yield from self._block())
             except NoAnswer as error:
@@ -298,98 +294,11 @@ class Session:
             f"switch the meter's port to mode C, or read it by Modbus or pulses. {failed}"
         )
 
-    # ------------------------------------------------------------------------- programming mode
-
-    def open(self, accept: Callable[[Identification], None], access: str, password: bytes | None) -> Dialogue[None]:
-        """Sign on, enter programming mode, and say the password. Raises PasswordRefused where it is not taken."""
-        for tries in range(1, SIGN_ONS + 1):
-            yield from self._begin(accept)
-            if self._met().mode != "C":
-                raise NotInProfile(
-                    f"{self.meter} is a mode {self._met().mode} meter: it has no option select, and so no "
-                    "programming mode as the profile wants it"
-                )
-            yield from self.select("1", slow=tries == SIGN_ONS)
-            try:
-                seed = yield from self._reply(Command)
-            except (NoAnswer, DamagedFrame) as error:
-                if tries == SIGN_ONS:
-                    failed = self._silent(error) if isinstance(error, NoAnswer) else self._broken(error)
-                    raise self._refused_mode(failed) from None
-                yield Drain(self._first)
-                yield from self.leave()
-                continue
-            if seed.name != "P0":
-                raise MeterRefused(f"{self.meter} does not enter programming mode; it says {seed.name}")
-            if access != "none":
-                yield from self._password(access, password or b"")
-            return
-
-    def _password(self, access: str, password: bytes) -> Dialogue[None]:
-        message = Command(access, f"({password.decode('ascii', 'replace')})").to_bytes(self.check)
-        yield from self.say(message, secret=password)
-        reply = yield from self.hear(self._parse_reply, most=ANSWER_MOST)
-        if isinstance(reply, Acknowledged) and not reply.repeat:
-            return
-        if not (isinstance(reply, Command) and reply.name == "B0"):
-            yield from self.leave()  # it has not ended the session itself
-        text = "NAK" if isinstance(reply, Acknowledged) else reply.name if isinstance(reply, Command) else "an error"
-        raise PasswordRefused(
-            f"{self.meter} does not take the password ({access}): it answers {text}. Give the right one with "
-            "password_file; it is not tried again, since meters lock themselves after a few wrong ones"
-        )
-
-    def question(self, command: str, data: str, understand: Callable[[bytes], T]) -> Dialogue[T]:
-        """One question in programming mode, and what `understand` makes of the answer, of all its blocks.
-
-        Raises what `understand` raises, MeterRefused where the meter ends the session, NoAnswer and DamagedFrame after
-        bounded repeats.
-        """
-        message = Command(command, data).to_bytes(self.check)
-        for tries in range(REPEATS + 1):
-            yield from self.say(message)
-            try:
-                block = yield from self._reply(Block)
-                body = block.body
-                while block.more:
-                    yield from self.say(ACK)
-                    block = yield from self._reply(Block)
-                    body += block.body
-                    if len(body) > READOUT_MOST:
-                        raise DamagedFrame(f"{data}: more than {READOUT_MOST} characters and no end")
-                return understand(body)
-            except NoAnswer:
-                if tries:
-                    raise
-                yield Drain(self._first)
-            except DamagedFrame as error:
-                if tries == REPEATS:
-                    raise self._broken(error) from None
-                yield Drain(self.reaction if error.whole else self._first)
-        raise AssertionError("unreachable")
-
-    def _reply(self, kind: type[T]) -> Dialogue[T]:
-        """The next block or command of the meter; an echo of ours is passed over, a NAK is damage."""
-        for _ in range(3):  # an echo, and an acknowledgement that some meters send first
-            reply = yield from self.hear(self._parse_reply, most=ANSWER_MOST)
-            if isinstance(reply, kind):
-                return reply
-            if isinstance(reply, Acknowledged) and reply.repeat:
-                raise DamagedFrame(f"{self.meter} asks for a repetition (NAK): our message was damaged", whole=True)
-            if isinstance(reply, Command) and reply.name == "B0":
-                raise MeterRefused(f"{self.meter} ends the session (B0)")
-            if isinstance(reply, Block):
-                raise MeterRefused(f"{self.meter} answers {reply.body[:80].decode('ascii')!r}")
-        raise DamagedFrame(f"{self.meter} answers with acknowledgements only", whole=True)
-
-    def _parse_reply(self, characters: bytes) -> More | Done[Any] | Never:
-        return parse_reply(characters, self.check)
+    # ------------------------------------------------------------------------- the end, and characters
 
     def leave(self) -> Dialogue[None]:
         """End the session; nobody answers that."""
         yield from self.say(BREAK.to_bytes(self.check))
-
-    # ------------------------------------------------------------------------- characters
 
     def say(self, characters: bytes, *, secret: bytes = b"") -> Dialogue[None]:
         """Say characters with their parity to a meter that is in a session, and ready to hear them by `reaction`."""

@@ -83,6 +83,8 @@ def code(ident: str) -> Code | None:
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:[.,][0-9]{1,12})?")
 _EXACT = Context(prec=60)  # 20 digits before the point and 12 behind it, times at most 10^9: nothing is rounded
 
+_TIGHT = re.compile(r"([+-]?[0-9]+(?:[.,][0-9]+)?)([A-Za-z]{1,5})")
+
 # A value that the meter says it does not have: nothing, blanks, or fillers.
 _NONE = re.compile(r"[-?*_ .,]*")
 
@@ -99,10 +101,12 @@ def is_nothing(text: str) -> bool:
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """`000123.4*kWh` -> ("000123.4", "kWh"); also with a blank for the star; ("...", "") without a unit."""
+    """`000123.4*kWh` -> ("000123.4", "kWh"); also with a blank for the star, or nothing; ("...", "") without a unit."""
     value, star, unit = text.partition("*")
     if star:
         return value, unit.strip()
+    if (tight := _TIGHT.fullmatch(text.strip(" "))) and unit_of(tight[2]) is not None:
+        return tight[1], tight[2]
     value, _, unit = text.strip(" ").rpartition(" ")
     return (value, unit) if value and number(value) is not None and number(unit) is None else (text, "")
 

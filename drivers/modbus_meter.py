@@ -33,6 +33,7 @@ class ModbusMeter:
     def __init__(self, profile: ModbusProfile, unit: int, wiring: Wiring) -> None:
         self._profile, self._unit, self._wiring = profile, unit, wiring
         self.framing = wiring.framing
+
     def baudrate(self, now: float) -> int:
         """The one it was set to."""
         return self._wiring.baudrate

@@ -17,11 +17,12 @@ from drivers.profile_places import Register
 
 def markdown_table(profiles: Iterable[Profile]) -> str:
     """One row a profile: what it reads, whether its identity can be proven, how the profile itself is."""
-    head = ("profile", "meter", "phases", "import", "export", "serial number", "clock", "proof", "caveats")
+    head = ("profile", "meter", "protocol", "phases", "import", "export", "serial number", "clock", "proof", "caveats")
     rows = [
         (
             f"`{profile.id}`",
             profile.title,
+            profile.protocol,
             str(profile.phases),
             registers_in_words(profile, 1),
             registers_in_words(profile, 2),
@@ -36,7 +37,12 @@ def markdown_table(profiles: Iterable[Profile]) -> str:
 
 
 def registers_in_words(profile: Profile, quantity: int) -> str:
-    """ "total, T1-T4" for the registers of value group C `quantity` (1 import, 2 export); "-" where there is none."""
+    """ "total, T1-T4" for the registers of value group C `quantity` (1 import, 2 export); "-" where there is none.
+
+    "as sent" for a profile that takes every register.
+    """
+    if profile.takes_every:
+        return "as sent"
     tariffs = sorted(code.e for code in map(obis.parse, profile.energy_codes) if code.c == quantity)
     if not tariffs:
         return "-"

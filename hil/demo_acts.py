@@ -83,8 +83,7 @@ def _make(folder: Path, visit: Visit, clock: Clock) -> Act:
     """As `meterline act ...` with a file of answers; what it says on its way the demo leaves out."""
     acts = ActFolder(folder / "acts")
     journal = Journal(acts.journal(visit.number))
-    for name, value in (("kind", visit.kind), ("language", "ru"), ("zone", plan.ZONE)):
-        journal.put(name, value)
+    journal.put("kind", visit.kind)
     place = site_of(folder / "gateway.yaml", "ru", None)
     return run(journal, place, dict(visit.answers), acts, clock=clock, prompt=None, say=lambda _text: None)
 

@@ -86,11 +86,13 @@ class VirtualMeter:
         return values
 
     def _codes(self) -> tuple[str, ...]:
-        """Those of its profile; of a profile that takes every register, import by the household's tariffs."""
-        if not self.profile.takes_every:
-            return self.profile.energy_codes
-        tariffs = (f"1.8.{tariff}" for tariff in sorted(set(self.household.calendar)))
-        return tuple(dict.fromkeys((*self.profile.energy_codes, "1.8.0", *tariffs)))
+        """Those of its profile; of a profile that takes every register, import by the household's tariffs.
+
+        And the total, also where a meter only has its tariffs: it is what they add up to.
+        """
+        tariffs = sorted(set(self.household.calendar)) if self.profile.takes_every else []
+        total = ["1.8.0"] if self.profile.takes_every or self.profile.total == "sum" else []
+        return tuple(dict.fromkeys((*self.profile.energy_codes, *total, *(f"1.8.{tariff}" for tariff in tariffs))))
 
     def _registers(self, own: int) -> dict[str, Any]:
         return self.energy(own) | self._instants(own)

@@ -30,7 +30,7 @@ MAY_IMPORT = {
         "collector.metrics", "collector.pulse", "collector.watchdog",
     ),
     "collector/acts/": (
-        "collector.acts", "collector.config", "collector.messages", "collector.spool", "collector.outbox_beside",
+        "collector.acts", "collector.config", "collector.messages", "collector.durable", "collector.outbox_beside",
         "collector.model", "collector.control", "collector.localtime", "collector.exits", "collector.serials",
         "drivers.profile", "drivers.obis", "drivers.values", "drivers.strict_yaml",
     ),

@@ -90,11 +90,8 @@ class Answers:
         return self.journal.answers[name]
 
     def beforehand(self, name: str) -> Any:
-        """What was given from the start and is never asked for; kept, so that a resumed act knows it too."""
-        key = f"given.{name}"
-        if key not in self.journal.answers and self._find(name) is not None:
-            self.journal.put(key, self._find(name))
-        return self.journal.answers.get(key)
+        """What was given from the start and is never asked for."""
+        return self._find(name)
 
     def _answer(
         self, name: str, question: str, about: str, proposal: str | None, read: Callable[[str], Any], *, optional: bool

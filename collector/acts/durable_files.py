@@ -49,7 +49,7 @@ def draft(path: Path) -> Iterator[Draft]:
         name = Path(text)
         try:
             with os.fdopen(handle, "wb") as file:
-                os.fchmod(handle, 0o640)  # the owner and the group; names and addresses are in it
+                name.chmod(0o640)  # the owner and the group; names and addresses are in it
                 yield Draft(file, name, path)
         finally:
             name.unlink(missing_ok=True)
@@ -73,7 +73,9 @@ def put_new(path: Path, data: bytes) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in this folder are on the disk."""
+    """The names in this folder are on the disk. Windows, which a laptop may have, does that by itself."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

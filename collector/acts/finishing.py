@@ -18,12 +18,12 @@ from collector import control
 from collector.acts.durable_files import put, put_new
 from collector.acts.folder import ActFolder
 from collector.config import GatewayConfig, load_gateway
+from collector.durable.layout import SpoolFull, SpoolUnusable
 from collector.messages import encode
 from collector.model import Batch
 from collector.model_act import Act, Device
 from collector.model_act_chain import as_data
 from collector.outbox_beside import append_beside
-from collector.spool import SpoolFull, SpoolUnusable
 from drivers.strict_yaml import ConfigError
 
 CHANGES: tuple[str, ...] = ("commissioning", "replacement", "removal")

@@ -18,7 +18,10 @@ SUFFIX = ".answers"
 
 
 class Journal:
-    """A file of answers. `answers` holds what is known so far; `put` adds one, `drop` takes one back, durable on return. Raises UsageFault."""
+    """A file of answers. `answers` holds what is known so far; what `put` and `drop` do is durable on return.
+
+    Raises UsageFault where the folder cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -20,6 +20,8 @@ from collector.model_act import Act, Device, Reading
 from collector.model_act_chain import head
 from collector.model_act_grounds import against, display_wh
 from collector.serials import plain_serial, same_serial
+from drivers import profile as profiles
+from drivers.strict_yaml import ConfigError
 from drivers.values import kilo
 
 DAY = 86_400_000  # ms; as for readings (docs/contract.md): how far ahead of us a box's clock may be
@@ -136,6 +138,16 @@ def _point(subject: Subject) -> Iterable[str]:
         yield f"ratio: {device.ratio} in the act, {point.ratio} in the registry, by which this point is billed"
 
 
+def _names(subject: Subject) -> Iterable[str]:
+    for name, known in subject.known.alike:
+        yield f"name: {name} differs from {known} in the registry only in case"
+    for part in devices(subject.act):
+        try:
+            profiles.load(part.profile)
+        except ConfigError:
+            yield f"profile: {part.profile} is not known here; no month could be closed with it"
+
+
 def _serials(subject: Subject) -> Iterable[str]:
     known = subject.known
     for part in devices(subject.act):
@@ -241,4 +253,4 @@ def _correction(subject: Subject) -> Iterable[str]:
 
 Check = Callable[[Subject], Iterable[str]]
 ALWAYS: tuple[Check, ...] = (_number, _chain, _time, _gateway)
-ADMITTED: tuple[Check, ...] = (_grounds, _point, _serials, _segments, _neighbours, _billing)
+ADMITTED: tuple[Check, ...] = (_grounds, _point, _names, _serials, _segments, _neighbours, _billing)

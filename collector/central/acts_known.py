@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from collector.central import database as tables
 from collector.central.points_csv import brand
@@ -30,6 +30,7 @@ class Known:
     `acts`: those of the point that were taken, by hash. `number`: the hash that has the act's number already.
     `segments`: of the point, oldest first. `places`: meter -> its latest segment anywhere. `owners`: (maker, plain
     serial number) -> the meter that it is bound to. `billed`: meters of the point in a ready row of the ledger.
+    `alike`: (new name, known one) that differ in case only.
     """
 
     acts: Mapping[str, Act] = field(default_factory=dict)
@@ -41,22 +42,29 @@ class Known:
     owners: Mapping[tuple[str, str], str] = field(default_factory=dict)
     billed: frozenset[str] = frozenset()
     around: Mapping[str, Mapping[str, Around]] = field(default_factory=dict)
+    alike: tuple[tuple[str, str], ...] = ()
 
 
 class Looker:
-    """Looks things up for one act after the other. Serial numbers are read once for as long as nobody adds a meter."""
+    """Looks things up for one act after the other. Serial numbers are read once, and then what is new."""
 
     def __init__(self, registry: Registry, store: SeriesStore) -> None:
         self._registry, self._store = registry, store
         self._owners: dict[tuple[str, str], str] = {}
-        self._version = -1
+        self._spelled: dict[str, str] = {}
+        self._newest = 0
 
     def known(self, connection: Connection, act: Act) -> Known:
         """What is known now. Raises StoreAway."""
-        names = [part.id for part in devices(act)]
+        names = {part.id for part in devices(act)}
         history = self._registry.history(connection, act.point)
         taken = {found.hash: found for found in _taken(connection, act.point)}
+        meters = self._registry.meters(names)
         segments, places = self._registry.segments_around(connection, act.point, names)
+        owners = self._serials(connection)
+        alike = [(name, known) for name in names if (known := self._spelled.get(name.casefold(), name)) != name]
+        if not history and act.decision.admitted:
+            alike += _alike(connection, act.point)
         return Known(
             acts=taken,
             number=connection.execute(
@@ -64,10 +72,11 @@ class Looker:
             ).scalar(),
             history=history,
             segments=segments,
-            meters=self._registry.meters(names),
+            meters=meters,
             places=places,
-            owners=self._serials(connection),
+            owners=owners,
             billed=_billed(connection, act.point),
+            alike=tuple(alike),
             around=self._around(act, read_ms(act, taken)),
         )
 
@@ -76,13 +85,11 @@ class Looker:
         return self._store.around(wanted, at, WITHIN) if wanted else {}
 
     def _serials(self, connection: Connection) -> Mapping[tuple[str, str], str]:
-        version = self._registry.version_in(connection)
-        if version != self._version:
-            self._owners = {
-                (brand(profile), plain_serial(serial_number)): name
-                for name, serial_number, profile in self._registry.plates(connection)
-            }
-            self._version = version
+        """Every meter by its plate. Who was looked up before is remembered: a meter is bound to its number for ever."""
+        for number, name, serial_number, profile in self._registry.plates(connection, self._newest):
+            self._owners[brand(profile), plain_serial(serial_number)] = name
+            self._spelled[name.casefold()] = name
+            self._newest = number
         return self._owners
 
 
@@ -102,6 +109,13 @@ def read_ms(act: Act, acts: Mapping[str, Act]) -> int:
 def _taken(connection: Connection, point: str) -> list[Act]:
     rows = select(tables.act.c.document).where(tables.act.c.point == point, tables.act.c.state == TAKEN)
     return [opened(text.encode()) for text in connection.execute(rows).scalars()]
+
+
+def _alike(connection: Connection, point: str) -> list[tuple[str, str]]:
+    """The same name in another case: a look at all points, for one that is new here."""
+    column = tables.point_version.c.point
+    query = select(column).where(func.lower(column) == point.lower(), column != point).limit(1)
+    return [(point, known) for known in connection.execute(query).scalars()]
 
 
 def _billed(connection: Connection, point: str) -> frozenset[str]:

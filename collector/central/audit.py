@@ -45,7 +45,7 @@ def verify(engine: Engine, out: Path, expected: str | None = None) -> Verdict:
         for link in _links(connection, verdict):
             digests.add(link.digest)
             verdict.faults += _faults_of(connection, link, verdict)
-        verdict.faults += _unchained(connection, verdict)
+        verdict.faults += _unchained(connection)
         verdict.faults += _folders(connection, out, verdict)
     if expected is not None and expected not in digests:
         verdict.faults.append(f"the chain has no link with the digest {expected}: what was done then is gone")
@@ -88,7 +88,8 @@ def _faults_of(connection: Connection, link: Link, verdict: Verdict) -> Iterator
         content = (decisions if link.kind == "decision" else manual).content_of(connection, link.id)
         verdict.rows += what["rows"]
     if content != link.content:
-        yield f"{name}: its rows are not those that were there when {link.who or 'it'} did this: one was changed, added or taken out"
+        done = f"{name}: its rows are not those that were there when {link.who or 'it'} did this"
+        yield f"{done}: one was changed, added or taken out"
 
 
 def _rows(connection: Connection, what: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], str | None]]:
@@ -107,7 +108,7 @@ def _rows(connection: Connection, what: dict[str, Any]) -> Iterator[tuple[tuple[
         yield key, f"{named} is filed under another {', '.join(wrong)} than it says" if wrong else None
 
 
-def _unchained(connection: Connection, verdict: Verdict) -> Iterator[str]:
+def _unchained(connection: Connection) -> Iterator[str]:
     """Rows that no link stands for."""
     closes = {tuple(json.loads(what).values()) for (what,) in connection.execute(
         select(ledger_link.c.what).where(ledger_link.c.kind == "close"))}  # fmt: skip
@@ -125,7 +126,7 @@ def _unchained(connection: Connection, verdict: Verdict) -> Iterator[str]:
 
 
 def _folders(connection: Connection, out: Path, verdict: Verdict) -> Iterator[str]:
-    """Emitted folders against the manifests of the ledger; one that is not there is no fault, a close writes it again."""
+    """Emitted folders against the ledger's manifests; one that is not there is no fault, a close writes it again."""
     query = select(close_run.c.period, close_run.c.utility, close_run.c.revision, close_run.c.manifest)
     manifests = {tuple(found[:3]): found.manifest for found in connection.execute(query)}
     for folder in sorted(out.glob("*/*/r*")):

@@ -25,7 +25,7 @@ from collector.central.case import (
     kwh,
 )
 from collector.central.edge_value import AFTER, BEFORE, NOTHING_SEEN, SUSPECT, VALID, Dial, Doubt, Seen, value_at, wall
-from collector.central.estimation import estimate
+from collector.central.estimation import NO_MONTHS, estimate, in_a_row
 from collector.central.monthly_checks import UNCHECKED
 from collector.central.registry import Segment
 from collector.central.store.series import TimedValue
@@ -102,9 +102,8 @@ def estimated_end(case: Case, code: str, stretch: Stretch, findings: Iterable[Fi
         return None
     before = case.previous.get(code)
     zone = case.point.time_zone
-    guess = estimate(
-        rule, code, case.period, before.months if before else {}, lambda month: case.utility.edge_of(month, zone).at
-    )
+    months = before.months if before else NO_MONTHS
+    guess = estimate(rule, code, case.period, months, lambda month: case.utility.edge_of(month, zone).at)
     if guess is None:
         return None
     advance = int(EXACT.divide(guess.kwh, case.point.ratio).scaleb(case.utility.decimals, EXACT))
@@ -112,8 +111,12 @@ def estimated_end(case: Case, code: str, stretch: Stretch, findings: Iterable[Fi
     made_of = "; ".join(f"{item['step']}: {item.get('inputs', item)}" for item in guess.tried)
     text = f"estimated by {guess.step}: {shown.normalize():f} kWh ({made_of})"
     proof = {"method": "estimated", "step": guess.step, "kwh": f"{guess.kwh:f}", "tried": list(guess.tried)}
-    doubt = Doubt("estimated", "info", ESTIMATED, case.closing.at, text)
-    return Bound(start.units + advance, case.closing.at, "estimated", proof, (doubt,))
+    doubts = [Doubt("estimated", "info", ESTIMATED, case.closing.at, text)]
+    count = 1 + in_a_row(months, case.period)
+    if count > case.utility.checks.estimated:
+        text = f"nobody has read it for {count} months; at most {case.utility.checks.estimated} may be in a row"
+        doubts.append(Doubt("estimated-often", "warn", ESTIMATED, case.closing.at, text))
+    return Bound(start.units + advance, case.closing.at, "estimated", proof, tuple(doubts))
 
 
 # ----------------------------------------------------------------------------- where a number comes from

@@ -1,6 +1,6 @@
 """The flats of a building together against the building's own meter: information for whoever looks for losses.
 
-The building's meter is the point of an address that has no flat. What differs may be stairwell lighting, a loss, a theft or
+The building's meter is the point of an address without a flat. What differs may be stairwell lighting, a loss, theft or
 a swapped account; no flat's bill depends on it.
 """
 
@@ -61,7 +61,8 @@ class BuildingSums:
                 continue
             if abs(building.flats - own) * 100 > own * self._percent:
                 text = (
-                    f"{address}: the {len(building.points)} flats used {building.flats:f} kWh together, the building's meter "
-                    f"counted {own:f} kWh; they differ by {building.flats - own:+f} kWh, more than {self._percent} %"
+                    f"{address}: the {len(building.points)} flats used {building.flats:f} kWh together, the building's "
+                    f"meter counted {own:f} kWh; they differ by {building.flats - own:+f} kWh, more than "
+                    f"{self._percent} %"
                 )
                 yield building.account, Finding(point=point, check=BUILDING, level="info", quality="0.1", text=text)

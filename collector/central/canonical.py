@@ -1,4 +1,4 @@
-"""Canonical JSON, over which every digest of the ledger is taken: keys sorted, no blanks, UTF-8, numbers as short as can.
+"""Canonical JSON, over which every digest of the ledger is taken: keys sorted, no blanks, UTF-8, short numbers.
 
 It is made and read in one place, because a close of 300,000 rows does little else.
 """

@@ -30,7 +30,7 @@ class Device:
     summed: bool
 
 
-# A point that is read by hand. Its dial is bounded by what a house connection carries (3 x 100 A); nothing else is known.
+# A point that is read by hand: nothing is known but what a house connection carries (3 x 100 A at 253 V).
 BY_HAND = Device("", "", Growth(3 * 253 * 100, {}), proven=True, summed=False)
 
 

@@ -5,8 +5,8 @@ Rule 1. Ledger first, folder second: rows, their run and its link are one transa
         byte.
 Rule 2. Nothing new: no row, no folder. Something new: rows of the next revision, and a folder with the whole state.
 Rule 3. Points are taken in the order of the files, some thousand at a time: memory does not grow with the rows.
-Rule 4. Nobody waits while a close computes: it reads as of one instant, new rows wait in a file without a name, and only
-        when all are there are they added, if nobody else has closed the month meanwhile.
+Rule 4. Nobody waits while a close computes: it reads as of one instant, new rows wait in a file without a name, and
+        when all are there they are added, if nobody else has closed the month meanwhile.
 """
 
 from __future__ import annotations
@@ -108,13 +108,20 @@ def close_month(books: Books, period: str, utility: Utility, now: int, who: str 
     Raises UsageFault before the edge or where the utility has no points, ConfigError for an unknown meter profile,
     StoreAway, Overtaken, CheckFailed where the ledger does not give the bytes of an emitted folder any more.
     """
+    return close_gathered(books, gather(books, period, utility), now, who)
+
+
+def close_gathered(books: Books, gathering: Gathering, now: int, who: str) -> Closed:
+    """The same, for whoever has gathered just now what there is to close."""
+    check_due(gathering, now)
+    period, utility = gathering.period, gathering.utility
     folder = books.out / period / utility.id
-    gathering = check_due(books, period, utility, now)
     with folder_lock(folder):
         for _ in range(_TRIES):
             closed = _close(books, gathering, folder, now, who)
             if closed is not None:
                 return closed
+            gathering = gather(books, period, utility)
     raise Overtaken(f"{period} of {utility.id} is being closed by others all the time; close it again")
 
 
@@ -134,7 +141,7 @@ def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str)
             if tally.changed:
                 manifest = draft.finish(runs[-1].manifest if runs else None)
                 run = Run(revision, now, manifest, tally.checks, gathering.utility.digest or None)
-                if not _append(books.engine, gathering, staged, runs, run, who):
+                if not _append(books.engine, gathering, staged, runs, run, who=who):
                     return None
                 runs.append(run)
                 draft.publish()
@@ -143,7 +150,7 @@ def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str)
     return tally.closed(gathering, runs[-1].revision, folder / f"r{runs[-1].revision}", again)
 
 
-def _append(engine: Engine, gathering: Gathering, staged: _Staged, runs: Sequence[Run], run: Run, who: str) -> bool:
+def _append(engine: Engine, gathering: Gathering, staged: _Staged, runs: Sequence[Run], run: Run, *, who: str) -> bool:
     """Rows, run and link into the ledger; False, and nothing is done, where somebody else has closed the month."""
     period, utility = gathering.period, gathering.utility.id
     with writing(engine) as connection:
@@ -152,7 +159,7 @@ def _append(engine: Engine, gathering: Gathering, staged: _Staged, runs: Sequenc
             return False
         for entries in staged:
             ledger.append(connection, entries, run.at)
-        ledger.append_run(connection, period, utility, run, gathering.utility.text, who)
+        ledger.append_run(connection, period, utility, run, gathering.utility.text, who=who)
     return True
 
 
@@ -183,22 +190,32 @@ class _Staged:
 
 def preview_month(books: Books, period: str, utility: Utility) -> Closed:
     """What `close_month` would do now, without a trace. Also before the edge. Raises as it does."""
+    return preview_gathered(books, gather(books, period, utility))
+
+
+def preview_gathered(books: Books, gathering: Gathering) -> Closed:
+    """The same, for whoever has gathered just now what there is to close."""
+    period, utility = gathering.period, gathering.utility.id
     tally = _Tally()
     with books.engine.connect() as connection:
-        gathering = _gather(connection, books, period, utility)
-        _check_members(gathering)
-        runs = ledger.runs(connection, period, utility.id)
+        runs = ledger.runs(connection, period, utility)
         for entries, fresh in _entries(connection, gathering, runs[-1].revision + 1 if runs else 1):
             tally.add(entries, fresh)
-    folder = books.out / period / utility.id / f"r{runs[-1].revision}" if runs else None
+    folder = books.out / period / utility / f"r{runs[-1].revision}" if runs else None
     return tally.closed(gathering, runs[-1].revision if runs else None, folder, None)
+
+
+def gatherings(books: Books, period: str) -> list[Gathering]:
+    """What each utility that has points to bill in a period has to close, by id. Raises ConfigError."""
+    named = map(utilities.load, utilities_of(Registry(books.engine)))
+    with books.engine.connect() as connection:
+        found = [_gather(connection, books, period, utility) for utility in named]
+    return [gathering for gathering in found if gathering.members]
 
 
 def utilities_with_points(books: Books, period: str) -> list[Utility]:
     """The utilities that have points to bill in a period, by id. Raises ConfigError for one that is not known."""
-    named = map(utilities.load, utilities_of(Registry(books.engine)))
-    with books.engine.connect() as connection:
-        return [utility for utility in named if _gather(connection, books, period, utility).members]
+    return [gathering.utility for gathering in gatherings(books, period)]
 
 
 def gather(books: Books, period: str, utility: Utility) -> Gathering:
@@ -221,17 +238,15 @@ def missing_rows(books: Books, gathering: Gathering, members: Sequence[Member]) 
     return found
 
 
-def check_due(books: Books, period: str, utility: Utility, now: int) -> Gathering:
-    """What there is to close. Raises UsageFault where the period has not ended for all points, or there are none."""
-    gathering = gather(books, period, utility)
+def check_due(gathering: Gathering, now: int) -> None:
+    """Raises UsageFault where the period has not ended for all points."""
     last = max(gathering.members, key=lambda member: member.closing.at)
     if now < last.closing.at:
         zone = last.point.time_zone
         raise UsageFault(
-            f"{period} of {utility.id} ends at {wall(last.closing.at, zone)} ({zone}), and there it is "
-            f"{wall(now, zone)} now; close it after that, or look at what there is with --preview"
+            f"{gathering.period} of {gathering.utility.id} ends at {wall(last.closing.at, zone)} ({zone}), and there "
+            f"it is {wall(now, zone)} now; close it after that, or look at what there is with --preview"
         )
-    return gathering
 
 
 def _gather(connection: Connection, books: Books, period: str, utility: Utility) -> Gathering:

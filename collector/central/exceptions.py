@@ -1,4 +1,4 @@
-"""Rows of a closed month that a person has to look at, and what the person decides: kept for ever, with name and reason.
+"""Rows of a closed month that a person has to look at, and what the person decides: kept with name and reason.
 
 Rule 1. A decision is about one state of a row. When the row changes, the decision is kept and counts no longer.
 Rule 2. To accept is to bill a held row as it is; to reject is to take a value back: its row is missing then, or

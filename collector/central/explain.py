@@ -96,7 +96,8 @@ def _register(books: Books, entries: Sequence[Entry], links: Mapping[str, chain.
 def _segment(segment: Mapping[str, Any], code: str, zone: str) -> Iterator[str]:
     if segment["meter"]:
         profile = segment["profile"]
-        yield f"  meter {segment['meter']}, serial number {segment['serial_number']}, profile {profile['id']} {profile['digest']}"
+        read_by = f"profile {profile['id']} {profile['digest']}"
+        yield f"  meter {segment['meter']}, serial number {segment['serial_number']}, {read_by}"
         for name, word in (("from", "hung"), ("to", "taken down")):
             if segment[name] is not None:
                 yield f"    {word} at {wall(segment[name], zone)} (by its act)"
@@ -112,7 +113,8 @@ def _bound(name: str, proof: Mapping[str, Any] | None, code: str, zone: str) -> 
         return
     method = proof["method"]
     if method == "ledger":
-        yield f"{name}: {proof['kwh']} kWh, with which {proof['period']} was billed (r{proof['revision']}, {proof['digest']})"
+        row = f"r{proof['revision']}, {proof['digest']}"
+        yield f"{name}: {proof['kwh']} kWh, with which {proof['period']} was billed ({row})"
     elif method == "act":
         yield f"{name}: {kilo(proof['wh'])} kWh, from the act of {wall(proof['time'], zone)}"
     elif method == "manual":
@@ -149,8 +151,8 @@ def _read(name: str, proof: Mapping[str, Any], code: str, zone: str) -> Iterator
         snapshot = asking["snapshot"]
         raw = snapshot.get("raw", {}).get(code)
         yield (
-            f"  {asking['gateway']}, spool {asking['spool']}, batch {asking['sequence']}, snapshot {asking['position']}, "
-            f"batch SHA-256 {asking['sha256']}"
+            f"  {asking['gateway']}, spool {asking['spool']}, batch {asking['sequence']}, "
+            f"snapshot {asking['position']}, batch SHA-256 {asking['sha256']}"
         )
         yield f"    raw bytes {raw or '(not sent)'}; meter's clock {snapshot.get('clock') or '(not sent)'}"
 
@@ -161,7 +163,8 @@ def _arithmetic(entry: Entry, proof: Mapping[str, Any]) -> Iterator[str]:
     if row.consumption_kwh is None:
         yield "  consumption: not known, an end of it is missing"
     elif len(proof["segments"]) == 1:
-        yield f"  consumption: ({_kwh(row.end_kwh)} - {_kwh(row.start_kwh)}) x {row.ratio} = {_kwh(row.consumption_kwh)}"
+        dials = f"({_kwh(row.end_kwh)} - {_kwh(row.start_kwh)})"
+        yield f"  consumption: {dials} x {row.ratio} = {_kwh(row.consumption_kwh)}"
     else:
         yield f"  consumption: the sum over {len(proof['segments'])} meters x {row.ratio} = {_kwh(row.consumption_kwh)}"
 

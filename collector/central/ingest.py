@@ -123,7 +123,7 @@ class Ingest:
     """Takes messages in. Receipts go out by `sender`; `stored` is set when there is something new for the worker, and
     `drained`, which the worker takes from, is told what is fresh."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - its five neighbours and a clock, each of another type
         self,
         inbox: Inbox,
         registry: Registry,

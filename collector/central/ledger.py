@@ -277,7 +277,7 @@ def append(connection: Connection, rows: Sequence[Storable], now: int) -> None:
         connection.execute(insert(ledger), [{**row._asdict(), "at": now} for row in rows])
 
 
-def append_run(connection: Connection, period: str, utility: str, run: Run, profile: str, who: str) -> None:
+def append_run(connection: Connection, period: str, utility: str, run: Run, profile: str, *, who: str) -> None:
     """Note that a folder is emitted, and chain it with its rows, which are there already. `profile`: its text."""
     known = select(utility_profile.c.digest).where(utility_profile.c.digest == run.profile)
     if run.profile is not None and connection.execute(known).first() is None:

@@ -1,4 +1,4 @@
-"""What the checks at the door said of accepted snapshots: kept once a day for each meter and check, the first that came.
+"""What the checks at the door said of accepted snapshots: the first of each meter, check and day is kept.
 
 A finding never drops a value. It is no part of a bill: the close asks the same checks about what proves its numbers.
 """

@@ -173,8 +173,8 @@ def _check_window(utility: Utility, period: str, told: int, default_zone: str) -
         opens, closes = utility.window.of(period, zone)
         if not opens <= told < closes:
             raise Refused(
-                f"{utility.id} takes readings for {period} from {wall(opens, zone)} to {wall(closes - 1, zone)} ({zone}); "
-                f"this one was told at {wall(told, zone)}"
+                f"{utility.id} takes readings for {period} from {wall(opens, zone)} to {wall(closes - 1, zone)} "
+                f"({zone}); this one was told at {wall(told, zone)}"
             )
         return
     opens = utility.edge_of(localtime.next_month(period, -1), zone).at

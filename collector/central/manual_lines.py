@@ -1,4 +1,4 @@
-"""Readings in files: one-line messages, and the lists that elders of houses keep. Strict: what is refused is said by line.
+"""Readings in files: one-line messages, and the lists that elders of houses keep; what is refused is said by line.
 
 A message is `account*reading*reading` or `account reading reading`, in the order of the receipt. A list is CSV with a
 header: account, t1 and, as wanted, flat, meter, t2, t3, t4, total. One account's readings stand on one line. An account
@@ -146,7 +146,8 @@ def _header(bare: bytes) -> tuple[list[str], str] | None:
     if odd or len(set(columns)) < len(columns) or "t1" not in columns:
         raise ConfigError(
             [
-                f"line 1: the columns of a list are {', '.join(COLUMNS)}, each once; account and t1 must be there (odd: {odd})"
+                f"line 1: the columns of a list are {', '.join(COLUMNS)}, each once; account and t1 must be there "
+                f"(odd: {odd})"
             ]
         )
     return columns, delimiter

@@ -106,7 +106,7 @@ class MonthEnds:
             try:
                 with self._clock.busy():
                     until = self.round(now)
-            except Exception as error:  # noqa: BLE001 - rule 4: whatever it is, it ends one try and not the service
+            except Exception as error:  # rule 4: whatever it is, it ends one try and not the service
                 if not isinstance(error, _FAILURES):
                     log.exception("a month could not be closed")
                 self._say(f"months could not be closed: {error}")

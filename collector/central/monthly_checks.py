@@ -185,7 +185,8 @@ def after_removal(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterabl
         code, value = max(late, key=lambda item: item[1].time)
         final = (segment.final or {}).get(code)
         zone = case.point.time_zone
-        text = f"{segment.meter} answered at {wall(value.time, zone)}, after it was taken down at {wall(segment.to_ms, zone)}"
+        down = wall(segment.to_ms, zone)
+        text = f"{segment.meter} answered at {wall(value.time, zone)}, after it was taken down at {down}"
         if final is not None and value.value > final:
             text += (
                 f", and {code} has gone on by {(value.value - final) / 1000:.3f} kWh since: nobody is billed for that"
@@ -200,7 +201,8 @@ def ratio_changed(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterabl
     if case.was is None or case.was.ratio == case.point.ratio or not case.segments:
         return
     if not any((item.from_ms or 0) > case.opening.at for item in case.segments):
-        text = f"the ratio was {case.was.ratio} when the month began and is {case.point.ratio}, and no act changed the meter"
+        before, now = case.was.ratio, case.point.ratio
+        text = f"the ratio was {before} when the month began and is {now}, and no act changed the meter"
         yield case.segments[-1].meter, Doubt("ratio", "hold", UNCHECKED, case.closing.at, text)
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
@@ -99,11 +100,7 @@ class Registry:
     def version(self) -> int:
         """A number that grows with every change."""
         with self.engine.connect() as connection:
-            return self.version_in(connection)
-
-    def version_in(self, connection: Connection) -> int:
-        """The same, as this transaction sees it."""
-        return int(connection.execute(select(func.coalesce(func.max(registry_log.c.id), 0))).scalar_one())
+            return int(connection.execute(select(func.coalesce(func.max(registry_log.c.id), 0))).scalar_one())
 
     def gateways(self) -> frozenset[str]:
         """All gateways through which some meter is or was read."""
@@ -155,7 +152,7 @@ class Registry:
         return found
 
     def segments_around(
-        self, connection: Connection, point: str, names: Sequence[str]
+        self, connection: Connection, point: str, names: Collection[str]
     ) -> tuple[tuple[Segment, ...], dict[str, Segment]]:
         """The segments of one point, oldest first, and the latest of each of these meters, wherever it hung."""
         here = segment.c.point == point
@@ -167,15 +164,15 @@ class Registry:
             latest[item.meter] = item
         return tuple(item for item in items if item.point == point), latest
 
-    def plates(self, connection: Connection) -> list[tuple[str, str, str]]:
-        """Every meter's name, serial number and newest profile."""
-        newest = select(binding.c.meter, func.max(binding.c.id).label("id")).group_by(binding.c.meter).subquery()
+    def plates(self, connection: Connection, after: int) -> list[tuple[int, str, str, str]]:
+        """(number, meter, serial number, profile) of each binding with a greater number, by that: they only grow."""
         query = (
-            select(meter.c.meter, meter.c.serial_number, binding.c.profile)
-            .join_from(meter, newest, meter.c.meter == newest.c.meter)
-            .join(binding, binding.c.id == newest.c.id)
+            select(binding.c.id, meter.c.meter, meter.c.serial_number, binding.c.profile)
+            .join_from(binding, meter, meter.c.meter == binding.c.meter)
+            .where(binding.c.id > after)
+            .order_by(binding.c.id)
         )
-        return [(name, serial_number, profile) for name, serial_number, profile in connection.execute(query)]
+        return [(number, name, serial, profile) for number, name, serial, profile in connection.execute(query)]
 
     def zones(self) -> dict[str, str]:
         """meter -> the time zone of its latest point, as it is known now."""
@@ -183,6 +180,7 @@ class Registry:
         return {item.meter: histories[point][-1].time_zone for point, row in self.segments().items() for item in row}
 
 
+_RATIO = [item.name for item in fields(Point)].index("ratio")
 _VERSIONS = select(*(point_version.c[item.name] for item in fields(Point))).order_by(
     point_version.c.point, point_version.c.valid_from, point_version.c.id
 )
@@ -192,9 +190,16 @@ _SEGMENTS = select(
 ).order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
 
 
+@lru_cache(maxsize=4096)
+def _ratio(text: str) -> Decimal:
+    return Decimal(text)
+
+
 def _versions(connection: Connection, query: Select[Any]) -> Iterator[Point]:
     for row in connection.execute(query):
-        yield Point(**{**row._mapping, "ratio": Decimal(row.ratio)})
+        values = list(row)  # in the order of Point's fields
+        values[_RATIO] = _ratio(values[_RATIO])
+        yield Point(*values)
 
 
 def _segment(row: Row[*tuple[Any, ...]], meters: Mapping[str, Meter]) -> Segment:

@@ -7,6 +7,7 @@ the wrong price. The values next to an edge show which register was counting the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from collector import localtime
@@ -47,7 +48,7 @@ def advances(
             by_time.setdefault(time, {})[code] = wh
     whole = [time for time in sorted(by_time) if len(by_time[time]) == len(values)]
     found = []
-    for start, end in zip(whole, whole[1:], strict=False):
+    for start, end in pairwise(whole):
         if end - start > longest:
             continue
         came = {code: by_time[end][code] - by_time[start][code] for code in values}

@@ -26,7 +26,8 @@ def too_much(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
         came = (end.units - start.units + turned_over(case, stretch)) * unit
         most = most_in(case.devices[segment.meter].growth, start.time, end.time) + unit
         if came > most:
-            text = f"{code} of {segment.meter or 'the point'} counted {kilo(came)} kWh; it can carry {kilo(most)} kWh in that time"
+            named = f"{code} of {segment.meter or 'the point'}"
+            text = f"{named} counted {kilo(came)} kWh; it can carry {kilo(most)} kWh in that time"
             yield Doubt("capacity", "hold", BEYOND, end.time, text)
 
 
@@ -77,7 +78,8 @@ def zero(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[st
         return
     level: Level = "hold" if months >= limits.hold else "warn"
     span = "this month" if months == 1 else f"for {months} months"
-    text = f"nothing was used {span}; the registers stand at {', '.join(f'{kwh(end.units, case.utility.decimals):f}' for end in ends)} kWh"
+    dials = ", ".join(f"{kwh(end.units, case.utility.decimals):f}" for end in ends)
+    text = f"nothing was used {span}; the registers stand at {dials} kWh"
     yield case.segments[-1].meter, Doubt("zero", level, ZERO, case.closing.at, text)
 
 

@@ -23,6 +23,8 @@ from collector.exits import CheckFailed, UsageFault
 from collector.localtime import from_millis
 from collector.model_act import Act, Kind
 
+OURS = {"kind", "given", "language", "zone"}  # what the journal begins with, and is no answer to a question
+
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
@@ -39,6 +41,7 @@ def begin(kind: Kind, place: Place, given: dict[str, Any], folder: ActFolder, *,
         raise UsageFault(f"act {number} is made or begun already; `meterline act resume {number}`, or another number")
     journal = Journal(folder.journal(number))
     journal.put("kind", kind)
+    journal.put("given", given)
     journal.put("language", place.site.language)
     journal.put("zone", place.site.zone)
     return _concluded(run(journal, place, given, folder, clock=clock, prompt=_prompt if ask else None))
@@ -58,10 +61,11 @@ def go_on(
     if "zone" not in journal.answers:
         raise UsageFault(f"{journal_file}: nothing was answered yet; delete it and begin anew")
     for name in anew:
-        if name not in journal.answers or name in ("kind", "language", "zone"):
-            known = ", ".join(sorted(journal.answers.keys() - {"kind", "language", "zone"}))
+        if name not in journal.answers or name in OURS:
+            known = ", ".join(sorted(journal.answers.keys() - OURS))
             raise UsageFault(f"--anew {name}: not answered yet; answered are {known}")
         journal.drop(name)
+    given = {**journal.answers["given"], **given}
     place = site_of(config_file, journal.answers["language"], journal.answers["zone"])
     return _concluded(run(journal, place, given, folder, clock=SystemClock(), prompt=_prompt if ask else None))
 

@@ -42,7 +42,7 @@ def exceptions() -> None:
 @utility_option
 @click.option("--warned", is_flag=True, help="Rows too that are ready, but of which a check warns.")
 @format_option
-def list_(period: str, config_file: Path, name: str | None, warned: bool, form: Format) -> None:
+def list_(*, period: str, config_file: Path, name: str | None, warned: bool, form: Format) -> None:
     """Rows of a closed month that are not ready, a line for each reason."""
     with opened_books(config_file) as books:
         show(form, COLUMNS, _listed(books, month(period), name, warned))
@@ -56,10 +56,10 @@ def list_(period: str, config_file: Path, name: str | None, warned: bool, form: 
 @reason_option
 @by_option
 def accept(
-    period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
+    *, period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
 ) -> None:
     """Bill held rows of POINTs as they are; the month is closed again with them."""
-    _decide("accept", period, points, config_file, registers, reason, by)
+    _decide("accept", period, points, config_file, registers=registers, reason=reason, by=by)
 
 
 @exceptions.command("reject")
@@ -70,10 +70,10 @@ def accept(
 @reason_option
 @by_option
 def reject(
-    period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
+    *, period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
 ) -> None:
     """Take values of POINTs back: their rows are missing then, or estimated where the utility wants that."""
-    _decide("reject", period, points, config_file, registers, reason, by)
+    _decide("reject", period, points, config_file, registers=registers, reason=reason, by=by)
 
 
 @exceptions.command("live")
@@ -109,6 +109,7 @@ def _decide(
     period: str,
     points: tuple[str, ...],
     config_file: Path,
+    *,
     registers: tuple[str, ...],
     reason: str,
     by: str | None,

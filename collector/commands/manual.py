@@ -1,4 +1,4 @@
-"""`meterline manual`: readings that people tell, by phone, in one-line messages, in lists that elders of houses keep."""
+"""`meterline manual`: readings that people tell, by phone, in one-line messages, in lists of a house's elder."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def manual() -> None:
 @told_option
 @by_option
 def enter_(
+    *,
     account: str,
     period: str,
     readings: tuple[str, ...],
@@ -59,7 +60,7 @@ def enter_(
     now = SystemClock().millis()
     with opened_books(config_file) as books:
         try:
-            desk = _desk(books, config_file, name, month(period), told, now)
+            desk = _desk(books, config_file, month(period), name=name, told=told, now=now)
             taken = desk.take(account, readings, source, reason)
         except Refused as refused:
             raise UsageFault(f"refused: {refused}") from None
@@ -78,7 +79,7 @@ def enter_(
 @by_option
 @format_option
 def import_(
-    file: Path, period: str, config_file: Path, name: str | None, told: str | None, by: str | None, form: Format
+    *, file: Path, period: str, config_file: Path, name: str | None, told: str | None, by: str | None, form: Format
 ) -> None:
     """Take a FILE of one-line messages, or a list (CSV with the columns account, t1 ...).
 
@@ -88,7 +89,7 @@ def import_(
     now = SystemClock().millis()
     with opened_books(config_file) as books:
         try:
-            desk = _desk(books, config_file, name, month(period), told, now)
+            desk = _desk(books, config_file, month(period), name=name, told=told, now=now)
         except Refused as refused:
             raise UsageFault(f"refused: {refused}") from None
         lines = read(_bytes(file), file.name, desk)
@@ -104,7 +105,7 @@ def _cells(line: Line) -> tuple[int, str, str, str]:
     return (line.line, line.account, line.verdict, line.text)
 
 
-def _desk(books: Books, config_file: Path, name: str | None, period: str, told: str | None, now: int) -> Desk:
+def _desk(books: Books, config_file: Path, period: str, *, name: str | None, told: str | None, now: int) -> Desk:
     zone = load_central(config_file).time_zone
     utility = only_utility(Registry(books.engine), name, now)
     at = now

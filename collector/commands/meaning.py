@@ -31,11 +31,14 @@ _INSTANT = {
     15: "power, absolute",
     16: "power (minus: exported)",
 }
+_OTHER = {"96.6.3": "battery of the clock"}
 
 
 def meaning(code: str) -> str:
     """What the code counts or measures; "" for a code that has no words here. Raises ValueError for what is no code."""
     parsed = obis.parse(code)
+    if code in _OTHER:
+        return _OTHER[code]
     # Phases 1 to 3 are the blocks 21-40, 41-60 and 61-80 of value group C; 81 and more are angles and the like.
     phase, quantity = divmod(parsed.c - 1, 20)
     words = {obis.TIME_INTEGRAL: _ENERGY, obis.INSTANT: _INSTANT}.get(parsed.d, {}).get(quantity + 1)

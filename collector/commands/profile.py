@@ -179,7 +179,7 @@ def _list(console: Console, title: str, texts: Iterable[str]) -> None:
     console.print(title, style="bold")
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for number, text in enumerate(texts, 1):
         table.add_row(f"{number}.", text)
     console.print(table)

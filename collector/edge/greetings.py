@@ -20,6 +20,7 @@ from drivers.dialogue import (
     Receive,
     Send,
 )
+from drivers.iec_places import IecProfile
 from drivers.modbus_frames import Question
 from drivers.profile import Profile, load_all
 
@@ -76,14 +77,13 @@ def _sign_on(address: str, _baudrate: int, framing: str) -> Dialogue[Greeted]:
 
 def identified(identification: str) -> Profile | None:
     """The shipped profile of an identification (without its slash): the one that names it, else the generic one."""
-    generic = None
+    generic: Profile | None = None
     for known in load_all().values():
-        if known.protocol != "iec62056-21":
+        if not isinstance(known, IecProfile):
             continue
-        pattern = known.iec.identification  # type: ignore[attr-defined] # of the protocol's own class
+        pattern = known.iec.identification
         if pattern is None:
-            asked = known.iec.session == "readout"  # type: ignore[attr-defined]
-            generic = known if known.takes_every and asked else generic
+            generic = known if known.takes_every and known.iec.session == "readout" else generic
         elif re.fullmatch(pattern, identification):
             return known
     return generic

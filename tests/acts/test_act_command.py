@@ -289,6 +289,18 @@ def test_the_last_stored_reading_of_a_dead_meter_is_offered_and_marked(
         assert made.decision.admitted
 
 
+def test_a_dead_meter_of_which_nothing_is_stored_is_read_from_its_display(tmp_path: Path) -> None:
+    with Stairwell(tmp_path, A).open(("m1", A)) as stairwell:
+        stairwell.kill()
+        point = {key: ANSWERS[key] for key in ("point", "account", "address", "place", "representative", "consumer")}
+        status, result = stairwell.act("remove", **point, old_meter="m1", old_plate="4140001", reason="dead",
+                                       old_displays={"1.8.0": "1234,5"})  # fmt: skip
+        assert status == 0, result.output
+        old = stairwell.the_act().old_meter
+        assert old is not None
+        assert (old.source, old.readings[0].wire_wh, old.readings[0].display) == ("display", None, "1234.5")
+
+
 def test_the_wrong_meter_under_the_head_ends_a_replacement_before_anything_is_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,10 +385,10 @@ def test_a_photo_of_50_mb_is_refused_and_costs_no_answer(stairwell: Stairwell, t
     assert status == 2
     assert "at most 20 MiB" in result.output
     assert stairwell.acts() == {}
-    photo.unlink()
+    photo.write_bytes(b"smaller")
     status, result = run("act", "resume", "--config", str(stairwell.config), "--no-input")
     assert status == 0, result.output
-    assert stairwell.the_act().evidence == ()
+    assert [item.name for item in stairwell.the_act().evidence] == ["plate.jpg"]
 
 
 def test_an_answer_can_be_given_anew(stairwell: Stairwell, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from collector.model_act_chain import (
     written,
 )
 from collector.model_act_grounds import against, display_fault
+from tests.acts.bench import run
 from tests.acts.papers import act, device, fields, old, readings, replacement
 
 # The object of docs/contract.md, its elided texts filled in.
@@ -256,3 +258,8 @@ def test_a_corrected_act_is_in_force_no_more() -> None:
 def test_the_hash_of_an_act_does_not_depend_on_the_order_of_its_keys() -> None:
     turned = dict(reversed(fields().items()))
     assert hash_of(turned) == hash_of(fields())
+
+
+def test_the_published_schema_is_that_of_the_program() -> None:
+    status, result = run("act", "schema")
+    assert (status, result.stdout) == (0, Path("docs/act.schema.json").read_text())

@@ -239,6 +239,28 @@ def test_another_account_than_the_registrys_is_held(desk: Desk) -> None:
     held(desk, act(account="99999"), "account: 99999 in the act, 10001 in the registry")
 
 
+def test_a_name_that_differs_only_in_case_is_held(desk: Desk) -> None:
+    bring(desk.engine, point(1), point(2))
+    held(desk, act(point="KV1"), "KV1 differs from kv1")
+
+
+def test_a_meter_whose_name_differs_only_in_case_is_held(desk: Desk) -> None:
+    bring(desk.engine, point(1, meter="", serial_number="", profile="", gateway=""), point(2))
+    held(desk, act(meter=device("M2", "00077")), "M2 differs from m2")
+
+
+def test_a_profile_that_is_not_known_here_is_held(desk: Desk) -> None:
+    bring(desk.engine, point(1))
+    held(desk, act(meter=device(profile="foo-meter")), "profile: foo-meter")
+
+
+def test_a_ratio_that_changes_under_a_billed_point_is_held(desk: Desk) -> None:
+    bring(desk.engine, point(1))
+    first = act()
+    desk.take(first)
+    held(desk, replacement("2026-000002", first, meter=device("m2", "00002", ratio=40)), "ratio: 40 in the act")
+
+
 def test_an_act_that_admits_in_spite_of_grounds_is_held(desk: Desk) -> None:
     bring(desk.engine, point(1))
     held(desk, act(seals=[]), "admitted in spite of seal-missing")
@@ -276,6 +298,8 @@ def test_a_correction_takes_the_place_of_readings_and_leaves_the_instant(desk: D
     typed = readings("190.90", "10.50")
     wrong = act(readings=[{**row, "wire_wh": None, "raw": None} for row in typed])
     assert desk.take(wrong).outcome == "taken"
+    # What was read since speaks of the instant of the readings, and not of that of the correction.
+    write(desk, "m1", "2026-10-11 12:00:00", {"1.8.1": 150_000, "1.8.2": 12_000})
     right = act("2026-000002", wrong, made="2026-10-12T09:00:00+03:00", supersedes=wrong.hash)
     assert desk.take(right).outcome == "taken"
     assert desk.segments() == [("m1", at("2026-10-10 12:00:00"), None, {"1.8.1": 100900, "1.8.2": 10500}, None)]
@@ -308,6 +332,33 @@ def test_the_month_of_a_replacement_is_the_sum_of_both_meters(tmp_path: Path) ->
     # 120 - 100 of the old meter and 31 - 5 of the new one; 15 - 10 and 5 - 1.
     assert {code: row["consumption_kwh"] for code, row in rows.items()} == {"1.8.1": "46", "1.8.2": "9"}
     assert {row["status"] for row in rows.values()} == {"ready"}
+
+
+def test_a_point_that_an_act_opens_is_not_missing_in_the_months_before(tmp_path: Path) -> None:
+    centre = Centre(tmp_path, point(2))
+    centre.month_of("m2", "2026-09", {"1.8.1": "1.0", "1.8.2": "1.0"})
+    acts = ActStore(Registry(centre.engine), centre.store, ZONE)
+    assert acts.take(as_data(act()), source="test", gateway=None, received=NOW).outcome == "taken"
+    centre.month_of("m1", "2026-10", {"1.8.1": "110.0", "1.8.2": "11.0"})
+    centre.close("2026-09")
+    assert {row["point"] for row in centre.billing("2026-09")} == {"kv2"}
+    centre.close("2026-10")
+    assert {row["point"] for row in centre.billing("2026-10")} == {"kv1", "kv2"}
+
+
+def test_where_an_act_is_required_only_an_admitted_one_makes_a_row_ready(tmp_path: Path) -> None:
+    centre = Centre(tmp_path, point(1), point(2), require_act=True)
+    for meter in ("m1", "m2"):
+        centre.month_of(meter, "2026-09", {"1.8.1": "90.0", "1.8.2": "9.0"})
+        centre.month_of(meter, "2026-10", {"1.8.1": "110.0", "1.8.2": "11.0"})
+    acts = ActStore(Registry(centre.engine), centre.store, ZONE)
+    assert acts.take(as_data(act()), source="test", gateway=None, received=NOW).outcome == "taken"
+    centre.close("2026-10")
+    status = {(row["point"], row["register"]): row["status"] for row in centre.billing("2026-10")}
+    assert {key: value for key, value in status.items() if key[0] == "kv1"} == {
+        ("kv1", "1.8.1"): "ready", ("kv1", "1.8.2"): "ready",
+    }  # fmt: skip
+    assert {value for key, value in status.items() if key[0] == "kv2"} == {"held"}
 
 
 def test_meters_whose_verification_is_due_are_listed_and_replaced_ones_are_not(desk: Desk) -> None:

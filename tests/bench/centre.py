@@ -182,13 +182,21 @@ def _carry(url: str, pid: int, batches: list[bytes]) -> float:
     settings = Settings(url=url, client_id="gw-0")
     connection = Connection(settings, subscriptions=[receipt_topic("gw-0")], on_message=receipt)
     connection.start()
-    time.sleep(3)  # both ends are connected and subscribed
+    rest(pid)  # it has started, and both ends are connected and subscribed
     before = usage(pid)
     for number in range(len(batches)):
         room.acquire()
         send(number + 1)
     assert complete.wait(300), f"{len(receipted)} of {len(batches)} batches were receipted"
-    time.sleep(10)  # the worker settles the last ones
+    rest(pid)  # the worker has settled the last ones
     after = usage(pid)
     connection.stop(1)
     return after.cpu - before.cpu
+
+
+def rest(pid: int) -> None:
+    """Wait until a process has done next to nothing for five seconds."""
+    used = -1.0
+    while usage(pid).cpu - used > 0.1:
+        used = usage(pid).cpu
+        time.sleep(5)

@@ -1,6 +1,6 @@
 """What it costs to close a month of 100,000 points with three tariffs each, all checks, with a year behind it.
 
-A point has what a meter leaves that is asked every quarter of an hour: askings round the edge, the boundary snapshots of
+A point has what a meter leaves that is asked every quarter of an hour: askings round the edge, boundary snapshots of
 the day before and of midnight with its clock and all registers (kept, with raw bytes), the month before billed with
 thirteen months carried. Everything is on the embedded store and SQLite, and the command closes it in a process of its
 own on one core.

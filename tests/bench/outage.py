@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from collector.inbox import NEVER
-from tests.bench.centre import BUCKET, bucket_of, centre_files, payload, snapshot
+from tests.bench.centre import BUCKET, bucket_of, centre_files, payload, rest, snapshot
 from tests.bench.figure import Figure
 from tests.bench.fleet import Due, Fleet
 from tests.bench.process import meterline
@@ -35,7 +35,6 @@ LIVE_PAUSE = 0.2
 FIRST_LIVE = 1_000_000  # their sequences
 BATCHES = ROUNDS * GATEWAYS * -(-METERS // A_BATCH)
 PATIENCE, LOOK = 300.0, 0.25  # seconds
-CONNECTED = 3.0  # seconds after which the centre has subscribed: what is published before reaches nobody for a minute
 
 
 def backlogs(now: int) -> dict[str, list[Due]]:
@@ -91,8 +90,8 @@ def _outage(what: str) -> list[Figure]:
         gateways = [(f"gw-{g}", METERS) for g in range(GATEWAYS)]
         config = centre_files(folder, broker.url, bucket_of(server, folder), gateways)
         fleet = Fleet(broker.url, backlogs(int(time.time() * 1000)))
-        stack.enter_context(meterline("central", "run", "--config", str(config)))
-        time.sleep(CONNECTED)
+        centre = stack.enter_context(meterline("central", "run", "--config", str(config)))
+        rest(centre.pid)  # what a gateway sends before the centre has subscribed is sent again after a minute
         spool = folder / "data" / "spool.db"
         if what == "InfluxDB":
             server.stop()

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from collector.central import closing, ledger
+from collector.central import closing, engine, ledger
 from collector.central.billing_files import Draft
+from collector.central.case import Case
+from collector.central.close import Row, close_point
 from collector.central.closing import close_month
 from collector.central.engine import writing
 from collector.central.store.embedded import EmbeddedStore
@@ -90,7 +92,7 @@ from pathlib import Path
 from collector.central import billing_files, closing, ledger
 from tests.central.books import Centre
 
-def kill(*_):
+def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 {where} = kill
@@ -166,6 +168,37 @@ def test_a_row_that_somebody_altered_together_with_its_digest_does_not_write_the
     books = altered(centre, with_digest=True)
     with pytest.raises(CheckFailed, match=r"does not give the files of .*r1 as they were emitted"):
         close_month(books, "2026-10", GENERIC, at("2027-01-01 00:00:00"))
+
+
+def test_nobody_waits_for_the_database_while_a_close_computes(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def compute(case: Case) -> list[Row]:
+        with writing(centre.engine) as connection:  # as ingest does; it would wait for ever, in the same thread
+            connection.exec_driver_sql("INSERT INTO registry_log (at, who, what) VALUES (1, 'ingest', '{}')")
+        written.append(case.point.point)
+        return close_point(case)
+
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(closing, "close_point", compute)
+    assert centre.close("2026-10").changed == 4
+    assert written == ["kv1", "kv2"]
+
+
+def test_a_close_that_somebody_overtakes_computes_again(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    overtaken = []
+
+    def compute(case: Case) -> list[Row]:
+        if not overtaken:
+            overtaken.append(True)
+            elsewhere = closing.Books(centre.engine, centre.store, centre.out.parent / "elsewhere")
+            assert close_month(elsewhere, "2026-10", GENERIC, at("2026-12-01 00:00:00")).revision == 1
+        return close_point(case)
+
+    monkeypatch.setattr(closing, "close_point", compute)
+    closed = centre.close("2026-10")
+    assert (closed.changed, closed.revision, len(centre.ledger())) == (0, 1, 4)
+    assert len(centre.files()) == 3
 
 
 def test_two_closes_at_once_make_one_folder(centre: Centre) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from collector.central.edge_value import Dial, Growth, Seen, value_at
 from collector.central.device import device_of
+from collector.central.edge_value import Dial, Growth, Seen, value_at
 from collector.central.store.series import TimedValue
 from collector.localtime import rfc3339
 from drivers import profile as profiles

@@ -114,6 +114,15 @@ def test_the_month_after_an_estimate_makes_up_for_it_and_says_so() -> None:
     assert (shown(low)[3], checks(low)) == ("held", ["after-estimate", "backwards"])
 
 
+def test_too_many_estimates_in_a_row_are_warned_of() -> None:
+    rule = "{steps: [norm], norm: {1.8.0: 50}}"
+    months = {"2026-07": "50 estimated", "2026-08": "50 estimated", "2026-09": "50 estimated"}
+    for count, found in ((2, ["missing", "estimated"]), (3, ["missing", "estimated", "estimated-often"])):
+        past = PastMonths({month: text.split() for month, text in list(months.items())[3 - count :]})
+        closed = row(OCTOBER_BEGINS, previous=ended("130")._replace(months=past), utility=own_utility(estimation=rule))
+        assert checks(closed) == found
+
+
 def estimating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Utility:
     shipped = tmp_path / "utilities"
     shipped.mkdir()

@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 
 from collector.central import fresh as fresh_module
 from collector.central.fresh import FRESH, FreshFirst
-from collector.messages import Key
+from collector.central.opening import LARGEST, opened
+from collector.messages import Key, MessageFault, open_envelope
 from collector.spool import Inbox, Incoming
 from tests.central.building import ASKED, GATEWAY, SPOOL, as_bytes, batch, bring, point, snapshot
 from tests.central.test_ingest import Door
@@ -125,3 +126,15 @@ def test_every_batch_is_taken_once_whatever_comes_when(steps: list[str], limit: 
         while go():
             pass
         assert sorted(seen) == list(range(1, count + 1))
+
+
+def test_a_batch_is_opened_once_for_both_who_look_into_it_unless_it_is_large() -> None:
+    payload = asked_at(ASKED, 77)
+    assert opened(payload) == open_envelope(payload)
+    assert opened(bytes(bytearray(payload))) is opened(payload)  # the spool gives other bytes of the same content
+    large = payload.ljust(LARGEST + 1)
+    assert opened(large) == open_envelope(large)
+    assert opened(large) is not opened(large)
+    for _ in range(2):
+        with pytest.raises(MessageFault):
+            opened(b"{}")

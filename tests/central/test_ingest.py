@@ -347,14 +347,14 @@ def test_a_message_that_breaks_our_own_code_ends_neither_the_service_nor_its_nei
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = sound(2)
-    open_envelope = ingest_module.open_envelope
+    open_envelope = ingest_module.opened
 
     def broken(payload: bytes) -> Any:
         if payload == poison:
             raise ZeroDivisionError("a bug")
         return open_envelope(payload)
 
-    monkeypatch.setattr(ingest_module, "open_envelope", broken)
+    monkeypatch.setattr(ingest_module, "opened", broken)
     receipts = door.take(sound(1), poison, sound(3))
     assert {receipt.sequence for receipt in receipts if receipt.stored} == {1, 3}
     assert "a bug" in door.inbox.unreadable(5)[0].reason

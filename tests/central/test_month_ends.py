@@ -152,6 +152,7 @@ def test_a_utility_whose_points_all_went_to_another_closes_what_was_its_own_and_
     centre: Centre, config: CentralConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from collector.central import utility
+
     shipped = tmp_path / "utilities"
     shipped.mkdir()
     generic = (utility.UTILITIES / "generic.yaml").read_text()

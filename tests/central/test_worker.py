@@ -341,7 +341,7 @@ def test_a_poisonous_batch_is_set_aside_whole_and_what_comes_behind_it_goes_on(
             raise ZeroDivisionError("a bug")
         return open_envelope(payload)
 
-    monkeypatch.setattr(worker_module, "open_envelope", broken)
+    monkeypatch.setattr(worker_module, "opened", broken)
     hall.receive(*(batch(snapshot(number), sequence=number) for number in (1, 2, 3)))
     hall.drain()
     assert {row.meter for row in hall.series()} == {"m1", "m3"}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from collector.config import load_central, load_gateway
+from collector.credentials.folder import OWNERS
 from drivers.strict_yaml import load
 from hil import building
 from tests.deploy.shipped import DEPLOY, ROOT, compose, rewritten, run_setup
@@ -99,11 +100,9 @@ def test_the_demo_is_behind_its_profile_and_nothing_else_is() -> None:
 
 
 def test_the_users_of_the_containers_are_those_whom_the_setup_gives_files() -> None:
-    text = (DEPLOY / "setup.py").read_text()
-    owners = dict(re.findall(r'"(\w+)": (\d+)', next(row for row in text.splitlines() if row.startswith("OWNERS = "))))
     for name in ("mosquitto", "influxdb", "postgres", "grafana"):
-        assert SERVICES[name]["user"] == f"{owners[name]}:{owners[name]}"
-    assert owners["centre"] == owners["gateways"] == "10001"
+        assert SERVICES[name]["user"] == f"{OWNERS[name]}:{OWNERS[name]}"
+    assert OWNERS["centre"] == OWNERS["gateways"] == 10001
     assert "USER 10001:10001" in DOCKERFILE
 
 
@@ -149,7 +148,7 @@ def test_the_demos_gateway_reads_the_meters_that_the_building_serves(tmp_path: P
     mine = {"/meterline/variable/": f"{variable / 'gateways' / building.GATEWAY}/"}
     file.write_text(rewritten((DEPLOY / "demo/gateway.yaml").read_text(), mine))
     config = load_gateway(file)
-    served = building.flats(int(SERVICES["building"]["command"][1]))
+    served = building.flats(int(SERVICES["building"]["command"][1]), building.MODBUS)  # as hil/serve.py
     assert config.gateway == config.mqtt.username == building.GATEWAY
     assert SERVICES["demo-setup"]["entrypoint"][-1] == building.GATEWAY
     first = int(SERVICES["building"]["command"][-1])

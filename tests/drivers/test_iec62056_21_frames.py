@@ -131,6 +131,14 @@ def test_no_parser_waits_for_more_bytes_than_its_frame_has(body: bytes, check: C
             assert length + outcome.wanted <= len(whole)
 
 
+def test_an_stx_in_the_noise_before_a_block_is_passed_over_and_one_in_its_middle_is_damage() -> None:
+    frame = Block(b"1.8.0(1*kWh)\r\n!\r\n").to_bytes("xor")
+    assert parse_readout(b"\x02\x7f\xff" + frame, "xor") == Done(Block(frame[1:-2]), len(frame) + 3)
+    late = Block(b"2.8.0(1*kWh)\r\n!\r\n").to_bytes("xor")
+    assert isinstance(parse_readout(b"\x021.8.0(1*kWh)\r\n" + late, "xor"), Never)
+    assert isinstance(parse_block(b"1.8.0(1*kWh)\r\n" + late, "xor"), Never)
+
+
 @given(bodies)
 def test_a_flipped_bit_of_a_block_is_never_a_block(body: bytes) -> None:
     wire = on_wire(Block(body).to_bytes("xor"), "7E1")
@@ -171,6 +179,13 @@ def test_noise_and_our_own_echo_before_an_identification_are_passed_over(before:
     whole = before + b"/LGZ4ZMF100AC.M23\r\n"
     for head, _ in every_split(whole[:-1]):
         assert parse_identification(head) == More()
+    assert parse_identification(whole) == Done(Identification("LGZ", "4", "ZMF100AC.M23"), len(whole))
+
+
+def test_a_slash_in_a_data_set_is_no_identification() -> None:
+    middle = b"0*kWh)\r\n1-0:0.3.0*255(6.00*Imp/kWh)\r\n1-0:0.2.1*1(121120??)\r\n!\r\n"
+    assert parse_identification(middle) == More()
+    whole = middle + b"/LGZ4ZMF100AC.M23\r\n"
     assert parse_identification(whole) == Done(Identification("LGZ", "4", "ZMF100AC.M23"), len(whole))
 
 

@@ -118,7 +118,7 @@ def work_over(count: int, seed: int) -> tuple[Counter[str], Counter[str]]:
         if not outcome.frame.proven and isinstance(parse_end(off_wire(came[outcome.used :], "7E1")), Never):
             continue  # what follows shows that its beginning was lost
         taken = came[: outcome.used]
-        frame = taken[taken.index(0x82 if 0x82 in taken else 0x02) :] if outcome.frame.proven else taken
+        frame = taken[-len(outcome.frame.body) - 3 :] if outcome.frame.proven else taken
         # An oracle of its own: each character's ones are even, and the XOR of what is covered is the check character.
         assert all(byte.bit_count() % 2 == 0 for byte in frame), "a wrong parity bit was passed over"
         if outcome.frame.proven:

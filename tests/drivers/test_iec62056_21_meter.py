@@ -30,7 +30,7 @@ protocol: iec62056-21
 source: invented
 phases: '3'
 max_current: '60'
-line: {baudrate: '300', framing: 7E1, source: invented}
+line: {baudrate: '300', framing: 7E1, timeout: 1700ms, source: invented}
 """
 PROOF = """
 proof:

@@ -12,7 +12,7 @@ from drivers import iec62056_21
 from drivers.dialogue import Ask, DamagedFrame, MeterRefused, NoAnswer, NotInProfile
 from drivers.iec62056_21_characters import on_wire
 from drivers.iec62056_21_frames import BREAK, NAK, Command
-from drivers.iec62056_21_session import PasswordRefused
+from drivers.iec62056_21_programming import PasswordRefused
 from drivers.iec_places import CONTROL, IecProfile
 from drivers.profile import load, parse
 from tests.drivers.iec_world import TELEGRAMS, Answer, World, block, script
@@ -124,6 +124,13 @@ def test_what_a_neva_refuses_without_a_name_is_remembered_and_not_asked_again() 
     again = World(answers(neva()))
     again.carry(iec62056_21.read(NEVA, ask(codes=("1.8.0", "16.7.0"), refused=found.refused)))
     assert question("100700FF()") not in again.said
+
+
+def test_a_meter_that_gives_a_serial_number_and_no_energy_is_not_the_profiles() -> None:
+    world = World(answers(neva(energy=[b"\x02(01)\x03\x03"])))
+    with pytest.raises(NotInProfile, match="none of the registers"):
+        world.carry(iec62056_21.read(NEVA, ask(codes=("1.8.0",))))
+    assert world.said[-1] == BREAK.to_bytes("xor")
 
 
 @pytest.mark.parametrize("no", [NAK, BREAK.to_bytes("xor"), block("(ER05)"), b"\x01P0\x02(00000000)\x03\x60"])

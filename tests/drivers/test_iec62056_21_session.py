@@ -65,6 +65,18 @@ def test_a_port_that_cannot_switch_stays_at_300_baud_by_agreement() -> None:
     assert set(world.rates) == {300}
 
 
+def test_a_head_that_switches_by_itself_is_read_at_the_meters_speed_after_300_gave_nothing() -> None:
+    world = World(meter((SIGN_ON, IDENT), (b"\x06040\r\n", READOUT)), can_switch=False)
+    carry(world.answer, world=world, can_switch=False)
+    assert world.said == [SIGN_ON, b"\x06000\r\n"] * 2 + [SIGN_ON, b"\x06040\r\n"]
+    assert set(world.rates) == {300}
+
+
+def test_mode_b_on_a_port_that_cannot_switch_is_refused_in_words() -> None:
+    with pytest.raises(NotInProfile, match="cannot be switched"):
+        carry(script(), world=World(script(b"/LGZDZMF100AC.M23\r\n"), can_switch=False), can_switch=False)
+
+
 def test_mode_b_switches_without_a_word_and_mode_a_stays() -> None:
     fast = World(script(b"/LGZDZMF100AC.M23\r\n" + READOUT))
     carry(fast.answer, world=fast)

@@ -219,6 +219,13 @@ def test_silence_to_a_live_energy_register_is_no_answer() -> None:
         read("230", lambda request: b"" if request[1:4] == b"\x05\x00\x02" else station(request))
 
 
+@every_meter
+def test_a_silent_meter_is_no_answer_whatever_it_is_asked_first(name: str) -> None:
+    for code in ("14.7.0" if name != "200" else "32.7.0", "1.8.1"):
+        with pytest.raises(NoAnswer):
+            read(name, lambda request: b"", codes=(code,), serial=False, clock=False, frozen=False)
+
+
 # ----------------------------------------------------------------------------- archives
 
 

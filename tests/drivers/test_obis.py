@@ -69,3 +69,10 @@ def test_a_code_without_a_known_unit_is_no_energy_and_says_so(code: str) -> None
 
 def test_codes_sort_by_their_numbers() -> None:
     assert sorted(["15.8.0", "2.8.0", "1.8.10", "1.8.2"], key=obis.sort_key) == ["1.8.2", "1.8.10", "2.8.0", "15.8.0"]
+
+
+def test_the_voltage_of_a_meters_battery_is_a_quantity_and_no_energy() -> None:
+    assert obis.parse("96.6.3").unit == "V"
+    assert not obis.parse("96.6.3").is_energy
+    with pytest.raises(ValueError, match="no unit is known"):
+        _ = obis.parse("96.6.0").unit

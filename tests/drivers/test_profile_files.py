@@ -51,7 +51,7 @@ def test_every_energy_register_and_serial_and_clock_is_in_some_proof(profile: Pr
 @every_profile
 def test_every_register_has_a_unit_of_its_code(profile: Profile) -> None:
     for code, register in profile.registers.items():
-        if register.unit or profile.protocol != "iec62056-21":  # there the meter sends the unit, or it is the code's own
+        if register.unit or profile.protocol != "iec62056-21":  # there the meter sends it
             assert register.unit.lstrip("kMm") == obis.parse(code).unit.lstrip("k"), code
 
 

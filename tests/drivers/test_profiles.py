@@ -119,6 +119,7 @@ def test_a_good_profile_loads_and_its_texts_are_typed() -> None:
         ("gives: {1.8.0: 0.000}", "gives: {2.8.0: 0.000}", "proof", "no proof gives 1.8.0"),
         ("gives: {1.8.0: 0.000}", "gives: {1.8.0: 0, 1.8.1: 0}", "proof.0.gives.1.8.1", "not a register of"),
         ("gives: {1.8.0: 0.000}", "gives: {1.8.0: 0, serial: 1}", "proof.0.gives.serial", "not a register"),
+        ("gives: {1.8.0: 0.000}", "gives: {1.8.0: 0, frozen.1.1.8.0: 1}", "proof.0.gives.frozen.1.1.8.0", "not a"),
         ("serial: none", "total: sum\nserial: none", "total", "this one has 1.8.0"),
         ("most_registers: 60", "most_registers: 1", "registers.1.8.0", "it has 2 registers"),
         ("most_registers: 60", "most_registers: 60\n  even: true\nclock: {address: '0101', type: iec870-words}",

@@ -15,11 +15,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+import serial
 
 from collector.edge import polled_port, serial_port, socket_port, transport
 from collector.edge.transport import PortError, PortName, Transport, fault, open_port, parse_port
 from collector.exits import UsageFault
-from tests.opponents.wires import Converter, Pty, Rfc2217Converter
+from tests.opponents.wires import Converter, Modemless, Pty, Rfc2217Converter
 
 pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning:serial")  # pyserial 3.5's own
 
@@ -393,6 +394,26 @@ def test_every_byte_passes_rfc2217_and_the_speed_is_set_behind_it(pty: Pty) -> N
             assert port.read(LONG, 1) == b"o"
             port.discard()
             assert port.read(0, 10) == b""
+
+
+def test_a_converter_that_refuses_a_speed_is_said_and_takes_another(pty: Pty, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = serial.Serial.baudrate
+
+    def refuse(device: serial.Serial, baudrate: int) -> None:
+        if baudrate == 19200:
+            raise ValueError("not here")
+        usual.fset(device, baudrate)
+
+    monkeypatch.setattr(Modemless, "baudrate", property(usual.fget, refuse), raising=False)
+    with Rfc2217Converter(pty.path) as converter:
+        port = open_port(f"rfc2217://127.0.0.1:{converter.port}", 9600, "8N1")
+        with closing(port):
+            for _ in range(2):
+                with pytest.raises(PortError, match=r"switching to 19200 8N1: .*baudrate"):
+                    port.set_line(19200, "8N1")
+                assert (port.baudrate, converter.baudrate) == (9600, 9600)
+            port.set_line(4800, "8N1")
+            assert (port.baudrate, converter.baudrate) == (4800, 4800)
 
 
 def test_a_plain_port_that_speaks_no_rfc2217_says_so(pty: Pty) -> None:

@@ -37,11 +37,25 @@ def meter(of: Any, address: str = "", wiring: Wiring = FAST) -> VirtualMeter:
     return VirtualMeter(of, address, STILL, "00000201", wiring=wiring)
 
 
-def asked(path: str, of: Any, *, baudrate: int = 9600, framing: str = "7E1", port: str = "8N1", **ask: Any) -> Readout:
-    """What our own reader makes of a meter on the wire."""
+def asked(
+    path: str,
+    of: Any,
+    said: list[bytes] | None = None,
+    *,
+    baudrate: int = 9600,
+    framing: str = "7E1",
+    port: str = "8N1",
+    **ask: Any,
+) -> Readout:
+    """What our own reader makes of a meter on the wire; `said` gets what it says."""
+
+    def traced(direction: str, data: bytes, _: float) -> None:
+        if said is not None and direction == ">>":
+            said.append(data)
+
     with closing(open_port(path, baudrate, port)) as transport:
         dialogue = read(of, Ask(ask.pop("address", ""), baudrate=baudrate, framing=framing, frozen=True, **ask))
-        return edge.Wire(transport, CLOCK).carry(dialogue)
+        return edge.Wire(transport, CLOCK, traced).carry(dialogue)
 
 
 def heard(path: str, said: bytes, *, wait: float = 1.0, **settings: Any) -> bytes:
@@ -70,7 +84,9 @@ def test_readout_and_programming_mode_are_read_over_every_kind_of_port(kind: Kin
 @pytest.mark.parametrize("kind", ("pty", "rfc2217"))
 def test_a_change_of_speed_in_the_middle_of_a_session_is_followed(kind: Kind) -> None:
     with Wire([TelegramMeter(LEM, GENERIC)], CLOCK, baudrate=300, kind=kind) as wire:
-        found = asked(wire.path, GENERIC, baudrate=300)
+        said: list[bytes] = []
+        found = asked(wire.path, GENERIC, said, baudrate=300)
+        assert said[-1] == on_wire(b"\x06050\r\n", "7E1")  # and not asked again, at 300
         assert found.serial_number == "03878504"
         assert {code: it.value for code, it in found.registers.items() if code[2] == "8"} == {
             "1.8.0": 0, "2.8.0": 0, "3.8.0": 0, "4.8.0": 0
@@ -150,6 +166,7 @@ def test_sunlight_gives_characters_and_no_reading() -> None:
         wire.head.sun(seed=4)
         assert len(heard(wire.path, b"", wait=0.5)) > 4
         wire.head.sun(seed=None)
+        heard(wire.path, b"", wait=0.3)  # what was on its way
         assert heard(wire.path, b"", wait=0.3) == b""
 
 

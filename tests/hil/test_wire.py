@@ -6,12 +6,15 @@ import re
 import shutil
 import subprocess
 import termios
+import time
 
 import pytest
+import serial
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from collector.clock import SystemClock
+from drivers.modbus_frames import Question
 from drivers.profile import load
 from hil.household import Household
 from hil.line import Wire
@@ -74,6 +77,18 @@ def test_pymodbus_reads_meters_behind_a_tcp_port() -> None:
         with pytest.raises(ModbusException):
             client.read_holding_registers(0x5000, count=4, device_id=9)
         client.close()
+
+
+def test_a_client_that_asks_again_before_the_answer_came_gets_both() -> None:
+    request = Question(1, 3, 0x5000, 4).rtu()
+    with Wire([still("1", 123_450)], SystemClock(), turnaround=0.5) as wire:
+        with serial.Serial(wire.path, 9600, timeout=10) as client:
+            client.write(request)
+            time.sleep(0.1)  # the meter still thinks
+            client.write(request)
+            answers = client.read(26)
+        assert answers == 2 * answers[:13]
+        assert len(answers) == 26
 
 
 def test_line_speeds_are_the_systems_own_names() -> None:

@@ -81,6 +81,14 @@ def test_a_mercury_is_found_without_its_address_which_is_then_told(read: Read) -
     assert f"family 230, serial number {SERIAL}" in err
 
 
+def test_a_single_phase_mercury_is_found_by_its_address_alone(read: Read) -> None:
+    with Wire([meter("mercury-206", SERIAL, 9600, "8N1")], SystemClock()) as wire:
+        status, _, err = read("--profile", "auto", "--port", wire.path, "--address", SERIAL, "--baudrate", "9600")
+    assert status == 0, err
+    assert f"family 200, serial number {SERIAL}" in err
+    assert f"proposed: --profile mercury-206 --address {SERIAL} --baudrate 9600 --framing 8N1" in err
+
+
 def test_a_modbus_device_is_found_and_the_profiles_it_may_have_are_named(read: Read) -> None:
     with NullModem() as modem, servers.pymodbus(servers.Meter(1, {0: 1}, {0: 1}), modem.far):
         status, _, err = read("--profile", "auto", "--port", modem.near, "--address", "1", "--baudrate", "9600")
@@ -105,8 +113,9 @@ def test_where_nobody_answers_all_that_was_tried_is_told(read: Read) -> None:
 
 
 def test_light_in_the_head_is_damage_and_not_somebody(read: Read) -> None:
-    with Wire([], SystemClock()) as wire:
-        wire.head.sun(3)
+    shining = Wire([], SystemClock())
+    shining.head.sun(3)
+    with shining as wire:
         status, _, err = read("--profile", "auto", "--port", wire.path, "--baudrate", "300", "--framing", "7E1")
     assert status == 4
     assert "keep light away" in err

@@ -159,9 +159,11 @@ def test_a_head_that_is_lifted_is_said_and_no_part_of_the_readout_is_shown(
     assert words in err
 
 
-def test_sunlight_in_the_head_is_damage_and_said(optical: Wire, read: Read) -> None:
-    optical.head.sun(7)
-    status, _, err = read("--profile", OPTICAL, "--port", optical.path)
+def test_sunlight_in_the_head_is_damage_and_said(read: Read) -> None:
+    shining = Wire([meter(OPTICAL)], SystemClock())
+    shining.head.sun(7)
+    with shining as wire:
+        status, _, err = read("--profile", OPTICAL, "--port", wire.path)
     assert status == 4
     assert "light" in err
 

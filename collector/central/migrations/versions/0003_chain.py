@@ -82,7 +82,8 @@ def _chain_what_is_there(connection: sa.Connection) -> None:
         sa.text("SELECT period, utility, revision, at, manifest FROM close_run ORDER BY id")
     ).all()
     rows = sa.text(
-        "SELECT point, register, digest FROM ledger WHERE period = :period AND utility = :utility AND revision = :revision"
+        "SELECT point, register, digest FROM ledger "
+        "WHERE period = :period AND utility = :utility AND revision = :revision"
     )
     previous = ""
     for number, (period, utility, revision, at, manifest) in enumerate(runs, 1):
