@@ -37,6 +37,11 @@ class Answers:
         self._given = given
         self._prompt = prompt
 
+    @property
+    def attended(self) -> bool:
+        """Whether somebody is there to be asked."""
+        return self._prompt is not None
+
     def text(
         self,
         name: str,

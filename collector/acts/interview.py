@@ -200,7 +200,7 @@ class _Interview:
         )  # fmt: skip
 
     def _read(self, key: str, wired: Wired) -> Said:
-        """What the meter says; a failure is asked for again when the act is resumed."""
+        """What the meter says. Whoever is there is asked whether to try a silent one again."""
 
         def ask() -> dict[str, Any]:
             if key == "wire" and self.corrected is not None:
@@ -213,6 +213,8 @@ class _Interview:
             return self.wire.read(wired).as_json()
 
         said = Said.from_json(self.ask.once(key, ask))
+        while said.failure is not None and self.ask.attended and not self._given("no_wire") and self._again(key, said):
+            said = Said.from_json(self.ask.once(key, ask))
         if said.failure is not None:
             self.ask.say(f"  the meter gives nothing: {said.failure}")
         else:
@@ -220,6 +222,15 @@ class _Interview:
             for code, (wh, _raw) in (said.registers or {}).items():
                 self.ask.say(f"  {code:>7} {kilo(wh):>14} kWh")
         return said
+
+    def _again(self, key: str, said: Said) -> bool:
+        """Whether to ask a silent meter once more: nothing about it is decided yet."""
+        self.ask.say(f"  {said.failure}")
+        again = self.ask.yes(f"{key}.again", question="again", proposal="no")
+        self.ask.journal.drop(f"{key}.again")
+        if again:
+            self.ask.journal.drop(key)
+        return again
 
     def _readings(self, prefix: str, name: str, tariffs: int, said: Said) -> list[dict[str, Any]]:
         wanted = billed(tariffs)

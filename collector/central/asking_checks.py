@@ -19,7 +19,6 @@ from drivers.values import kilo
 TARIFF_SUM, BEYOND = "6.9", "5.256"  # quality codes of IEC 61968-9, without the origin
 # Kinds of time differ by half an hour at least (Lord Howe Island's summer): what is nearer than half of that is it.
 _QUARTER = HOUR // 4
-_TARIFFS = ("1.8.1", "1.8.2", "1.8.3", "1.8.4")
 
 
 class Asking(NamedTuple):
@@ -54,15 +53,17 @@ def tariff_sum(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doub
     total = asking.registers.get("1.8.0")
     if sum([asking.registers.get(code, 0) for code in _TARIFFS]) == total:
         return  # as nearly always: this runs for each asking that comes in
-    tariffs = [code for code in _TARIFFS if code in device.growth.last_digit]
-    if device.summed or total is None or not tariffs or any(code not in asking.registers for code in tariffs):
+    if device.summed or total is None:
         return
-    added = sum(asking.registers[code] for code in tariffs)
+    registers, tariffs = asking.registers, device.tariffs
+    total = registers.get("1.8.0")
+    if total is None or not tariffs or device.summed or not all(map(registers.__contains__, tariffs)):
+        return
+    added = sum(map(registers.__getitem__, tariffs))
+    if abs(added - total) <= len(tariffs):  # a Wh each: no digit is smaller
+        return
     # Registers that are floating-point numbers carry 24 bits: see Growth.most.
-    digit = max(
-        total >> 22,
-        *(device.growth.last_digit[code] for code in (*tariffs, "1.8.0") if code in device.growth.last_digit),
-    )
+    digit = max(total >> 22, *(device.growth.last_digit.get(code, 1) for code in (*tariffs, "1.8.0")))
     allowed = len(tariffs) * digit + device.growth.watt * asking.took // HOUR
     if abs(added - total) > allowed:
         text = (
@@ -75,8 +76,10 @@ def tariff_sum(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doub
 def beyond_dial(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doubt]:
     """A number that the meter's dial cannot show."""
     modulus = device.growth.modulus
+    if modulus is None or max(asking.registers.values()) < modulus:
+        return  # as nearly always
     for code, value in asking.registers.items():
-        if modulus is not None and code.startswith("1.8.") and value >= modulus:
+        if code.startswith("1.8.") and value >= modulus:
             text = f"{code} of {asking.meter} is {kilo(value)} kWh; its dial goes up to {kilo(modulus - 1)} kWh"
             yield Doubt("beyond-dial", "warn", BEYOND, asking.asked, text)
 

@@ -21,13 +21,17 @@ EXACT = Context(prec=60, rounding=ROUND_DOWN)
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a meter's profile says of it. `proven`: its serial number can be read. `summed`: its total is a sum."""
+    """What a meter's profile says of it. `proven`: its serial number can be read. `summed`: its total is a sum.
+
+    `tariffs`: the codes of its import tariffs.
+    """
 
     profile: str
     digest: str
     growth: Growth
     proven: bool
     summed: bool
+    tariffs: tuple[str, ...] = ()
 
 
 # A point that is read by hand: nothing is known but what a house connection carries (3 x 100 A at 253 V).

@@ -301,6 +301,21 @@ def test_a_dead_meter_of_which_nothing_is_stored_is_read_from_its_display(tmp_pa
         assert (old.source, old.readings[0].wire_wh, old.readings[0].display) == ("display", None, "1234.5")
 
 
+def test_a_silent_meter_is_asked_again_as_long_as_the_technician_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Stairwell(tmp_path, A).open() as stairwell:
+        stairwell.kill()
+
+        def plug_in(question: str) -> None:
+            if question.startswith("The meter gives nothing"):
+                stairwell.hang(A)
+
+        prompt = technician({**TYPED, "The meter gives nothing": "yes"}, at=plug_in)
+        make(stairwell, "commissioning", prompt, monkeypatch, seals=["A1;sticker;cover"])
+        assert stairwell.the_act().decision.admitted
+
+
 def test_the_wrong_meter_under_the_head_ends_a_replacement_before_anything_is_decided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, select
 
 from collector.central import database as tables
 from collector.central.acts import ActReceipt, ActStore
-from collector.central.engine import open_sqlite
 from collector.central.registry import Registry
 from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import Sample
@@ -22,6 +21,7 @@ from collector.model_act_chain import as_data
 from tests.acts.papers import act, device, fields, old, readings, replacement
 from tests.central.books import Centre, at
 from tests.central.building import ZONE, bring, point
+from tests.central.databases import open_database
 
 ACCEPTED = {"admitted": True, "grounds": [], "billing_from": None}
 NOW = at("2026-10-25 00:00:00")
@@ -31,7 +31,7 @@ class Desk:
     """A centre's registry and its acts."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine: Engine = open_sqlite(folder / "data" / "central.db")
+        self.engine: Engine = open_database(folder / "data" / "central.db")
         self.series = EmbeddedStore(folder / "data" / "series.db")
         self.registry = Registry(self.engine)
         self.acts = ActStore(self.registry, self.series, ZONE)
@@ -55,7 +55,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, database: str) -> Iterator[Desk]:
     it = Desk(tmp_path)
     yield it
     it.series.close()

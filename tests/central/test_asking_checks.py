@@ -21,7 +21,12 @@ from tests.central.books import Centre, at, point
 from tests.central.building import Meterline, central_yaml
 
 TWO = Device(
-    "two", "sha256:00", Growth(13_800, {"1.8.0": 10, "1.8.1": 10, "1.8.2": 10}, 10**8), proven=True, summed=False
+    "two",
+    "sha256:00",
+    Growth(13_800, {"1.8.0": 10, "1.8.1": 10, "1.8.2": 10}, 10**8),
+    proven=True,
+    summed=False,
+    tariffs=("1.8.1", "1.8.2"),
 )
 USUAL = Checks()
 NOON = at("2026-07-01 12:00:00", "Europe/Berlin")
