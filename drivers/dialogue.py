@@ -254,9 +254,10 @@ class Ask:
     """What one meter is asked: our side, no port in sight.
 
     `codes` are OBIS codes of the profile, all when empty. `serial` and `clock`: read them too, where the profile has
-    them. `frozen`: read the frozen registers too. `refused` holds what this meter refused before (driver's own keys);
-    it is not asked again. `baudrate`, `framing` and `turnaround` (seconds the meter thinks before it answers) are what
-    requests are planned with. `tcp`: the port frames messages itself (Modbus TCP); `transaction` is where numbering
+    them. `frozen`: read the frozen registers too; where a question asks for one month, of the last `back` months (None:
+    all that the profile knows). `refused` holds what this meter refused before (driver's own keys); it is not asked
+    again. `baudrate`, `framing` and `turnaround` (seconds the meter thinks before it answers) are what requests are
+    planned with. `tcp`: the port frames messages itself (Modbus TCP); `transaction` is where numbering
     of its requests starts, another for each asking, so that yesterday's answer is nobody's. `since`: seconds since
     this meter last answered us, None where nobody knows: what a session that may still be open is judged by.
     `can_switch`: whether the port can change its speed in the middle of an asking.
@@ -267,6 +268,7 @@ class Ask:
     serial: bool = True
     clock: bool = True
     frozen: bool = False
+    back: int | None = None
     password: bytes | None = None
     baudrate: int = 9600
     framing: str = "8N1"

@@ -114,6 +114,8 @@ def questions(profile: IecProfile, ask: Ask, clock: datetime | None = None) -> d
                 add(f"{place}()", CLOCK)
     if ask.frozen:
         for number, group in enumerate(profile.frozen, 1):
+            if ask.back is not None and (group.back or 0) > ask.back:
+                continue
             for name, register in group.registers.items():
                 operand = register.operand
                 if MONTH in operand:

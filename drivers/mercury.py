@@ -104,6 +104,8 @@ def _steps(profile: MercuryProfile, ask: Ask, codes: Iterable[str]) -> list[Step
     grouped: dict[tuple[str, str], dict[str, Place]] = {}
     for name, place in _places(profile).items():
         closing = _closing(name)
+        if closing and ask.back is not None and int(closing.removeprefix("frozen.")) > ask.back:
+            continue
         if name not in ask.refused and (name in wanted or (closing and ask.frozen)):
             grouped.setdefault((closing, place.ask), {})[name] = place
     return [Step(request, _kind(profile, request), places) for (_, request), places in grouped.items()]

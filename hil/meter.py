@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from collector import localtime
@@ -66,17 +67,25 @@ class VirtualMeter:
 
     def held(self, millis: int) -> Held:
         """What it holds at an instant of our clock."""
-        own = millis + self.drift_ms
+        own = self.own(millis)
         clock = from_millis(own).astimezone(localtime.zone(self.zone)).replace(tzinfo=None, microsecond=0)
         return Held(
-            registers=Later(lambda: self._registers(own)),
+            registers=Later(lambda: self._registers(millis)),
             serial_number=self.serial_number,
             clock=clock,
             frozen=self._frozen(own) if self.profile.frozen else (),
         )
 
+    def own(self, millis: int) -> int:
+        """What its clock shows at an instant, as if it were set to UTC (milliseconds)."""
+        return millis + self.drift_ms
+
+    def passed(self, own: int) -> int:
+        """The instant at which its clock showed `own`."""
+        return own - self.drift_ms
+
     def energy(self, millis: int) -> dict[str, int]:
-        """Its energy registers in whole Wh at an instant by its own clock: the truth, before any format cuts it."""
+        """Its energy registers in whole Wh at an instant: the truth, before any format cuts it."""
         tariffs = self.household.tariffs(millis)
         values = {}
         for code in self._codes():
@@ -94,11 +103,11 @@ class VirtualMeter:
         total = ["1.8.0"] if self.profile.takes_every or self.profile.total == "sum" else []
         return tuple(dict.fromkeys((*self.profile.energy_codes, *total, *(f"1.8.{tariff}" for tariff in tariffs))))
 
-    def _registers(self, own: int) -> dict[str, Any]:
-        return self.energy(own) | self._instants(own)
+    def _registers(self, millis: int) -> dict[str, Any]:
+        return self.energy(millis) | self._instants(millis)
 
-    def _instants(self, own: int) -> dict[str, Any]:
-        watts = Decimal(self.household.power(own))
+    def _instants(self, millis: int) -> dict[str, Any]:
+        watts = Decimal(self.household.power(millis))
         amperes = (watts / (VOLTS * POWER_FACTOR)).quantize(Decimal("0.001"))
         values: dict[str, Any] = {}
         for code in self.profile.registers:
@@ -116,10 +125,21 @@ class VirtualMeter:
 
     def _frozen(self, own: int) -> tuple[HeldFrozen, ...]:
         first = local_date(from_millis(own), self.zone).replace(day=1)
-        closings = []
-        for back in range(1, FROZEN_MONTHS + 1):
-            moment = midnight(first, self.zone)
-            wall = datetime.combine(first, datetime.min.time())
-            closings.append(HeldFrozen(wall, back, self.energy(to_millis(moment))))
-            first = (first - timedelta(days=1)).replace(day=1)
-        return tuple(closings)
+        return tuple(
+            HeldFrozen(wall, back, self.closed(edge))
+            for back, (wall, edge) in enumerate(_closings(first, self.zone), 1)
+        )
+
+    def closed(self, edge: int) -> Mapping[str, Any]:
+        """The energy registers as it froze them when its clock showed `edge`."""
+        return Later(lambda: self.energy(self.passed(edge)))
+
+
+@lru_cache(maxsize=64)
+def _closings(first: date, zone: str) -> tuple[tuple[datetime, int], ...]:
+    """The last closings before and at a first of a month: wall clock and instant (milliseconds)."""
+    found = []
+    for _ in range(FROZEN_MONTHS):
+        found.append((datetime.combine(first, datetime.min.time()), to_millis(midnight(first, zone))))
+        first = (first - timedelta(days=1)).replace(day=1)
+    return tuple(found)

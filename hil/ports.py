@@ -26,6 +26,11 @@ class Port(Protocol):
 
     name: str
 
+    @property
+    def taken(self) -> bool:
+        """Whether somebody may hear what is given; a pseudo terminal keeps it for who comes."""
+        ...
+
     def setting(self) -> Setting:
         """How the client has set it."""
         ...
@@ -49,6 +54,8 @@ class Pty:
 
     (`pty_set_termios` in drivers/tty/pty.c clears CSIZE and PARENB.)
     """
+
+    taken = True
 
     def __init__(self, _: Setting) -> None:
         self._master, self._slave = pty.openpty()
@@ -81,6 +88,10 @@ class Converter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._client: socket.socket | None = None
         self.name = f"{self.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
+    def taken(self) -> bool:
+        return self._client is not None
 
     def setting(self) -> Setting:
         return self._setting

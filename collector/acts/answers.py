@@ -94,9 +94,10 @@ class Answers:
             self.journal.put(name, work())
         return self.journal.answers[name]
 
-    def beforehand(self, name: str) -> Any:
-        """What was given from the start and is never asked for."""
-        return self._find(name)
+    def beforehand(self, name: str, *, read: Callable[[str], Any] = str) -> Any:
+        """What was given from the start and is never asked for: a port, a speed; None where it was not."""
+        found = self._find(name)
+        return None if found is None else self._checked(name, found, read)
 
     def _answer(
         self, name: str, question: str, about: str, proposal: str | None, read: Callable[[str], Any], *, optional: bool

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, get_args
 
-from collector.config_fields import name
+from collector.config_fields import BAUDRATES, name, read_secret
 from collector.model_act import Ground
 from drivers import profile as profiles
 from drivers.strict_yaml import ConfigError
 
 __all__ = [
-    "day", "display", "ground", "line", "name", "one_of", "profile", "ratio", "seal_off", "seal_on", "transformers",
-    "whole", "yes_or_no",
+    "baudrate", "day", "display", "framing", "ground", "line", "meter_time", "name", "one_of", "profile", "ratio",
+    "seal_off", "seal_on", "secret", "transformers", "whole", "yes_or_no",
 ]  # fmt: skip
 
 YES, NO = ("y", "yes", "да", "д", "true"), ("n", "no", "нет", "н", "false")
@@ -80,6 +82,30 @@ def line(most: int) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def baudrate(text: str) -> int:
+    """A speed of a serial line."""
+    if not text.isdecimal() or int(text[:9]) not in BAUDRATES:
+        raise ValueError(f"one of {', '.join(map(str, BAUDRATES))}")
+    return int(text)
+
+
+def framing(text: str) -> str:
+    """Data bits, parity, stop bits."""
+    if not re.fullmatch(r"[78][NEO][12]", text):
+        raise ValueError("data bits 7 or 8, parity N, E or O, stop bits 1 or 2: 8N1, 7E1")
+    return text
+
+
+def meter_time(text: str) -> str:
+    """What a meter's clock shows."""
+    return one_of(("local", "standard", "utc"))(text)
+
+
+def secret(text: str) -> bytes:
+    """The password in a file's first line."""
+    return read_secret(Path(text)).encode()
 
 
 def profile(text: str) -> str:

@@ -50,17 +50,12 @@ def clock_off(asking: Asking, _device: Device, checks: Checks) -> Iterable[Doubt
 
 def tariff_sum(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doubt]:
     """T1 + ... + Tn against the total: at most n units of the last digit, and what was counted while it was asked."""
-    total = asking.registers.get("1.8.0")
-    if sum([asking.registers.get(code, 0) for code in _TARIFFS]) == total:
-        return  # as nearly always: this runs for each asking that comes in
-    if device.summed or total is None:
-        return
     registers, tariffs = asking.registers, device.tariffs
     total = registers.get("1.8.0")
     if total is None or not tariffs or device.summed or not all(map(registers.__contains__, tariffs)):
         return
     added = sum(map(registers.__getitem__, tariffs))
-    if abs(added - total) <= len(tariffs):  # a Wh each: no digit is smaller
+    if abs(added - total) <= len(tariffs):  # a Wh each, no digit is smaller; as nearly always, for each that comes in
         return
     # Registers that are floating-point numbers carry 24 bits: see Growth.most.
     digit = max(total >> 22, *(device.growth.last_digit.get(code, 1) for code in (*tariffs, "1.8.0")))
@@ -76,7 +71,7 @@ def tariff_sum(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doub
 def beyond_dial(asking: Asking, device: Device, _checks: Checks) -> Iterable[Doubt]:
     """A number that the meter's dial cannot show."""
     modulus = device.growth.modulus
-    if modulus is None or max(asking.registers.values()) < modulus:
+    if modulus is None or max(asking.registers.values(), default=0) < modulus:
         return  # as nearly always
     for code, value in asking.registers.items():
         if code.startswith("1.8.") and value >= modulus:

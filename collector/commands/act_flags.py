@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from collector.acts.finishing import Box
-from collector.acts.interview import Site
+from collector.acts.meter_questions import Site
 from collector.acts.said import Wired
 from collector.config import load_gateway
 from collector.config_fields import read_secret
@@ -28,7 +28,8 @@ SINGLE = {
     "utility": "Id of the utility's profile.", "contract": "Contract number.", "meter": "Id of the meter.",
     "profile": "Its profile, where gateway.yaml does not know it.", "line": "Its line of gateway.yaml.",
     "port": "Its port, without gateway.yaml.", "wire_address": "Its address on the line.", "baudrate": "Its speed.",
-    "framing": "Its framing.", "tariffs": "Billed tariffs, 1 to 4.", "ratio": "Transformer ratio.",
+    "framing": "Its framing.", "password_file": "File with its password.", "meter_time": "local, standard or utc.",
+    "tariffs": "Billed tariffs, 1 to 4.", "ratio": "Transformer ratio.",
     "registry_serial": "Serial number in the registry.", "plate": "Serial number on the name plate.",
     "verified": "Day of the last verification.", "verify_by": "Day of the next one.", "certificate": "Its number.",
     "year": "Year of manufacture.", "accuracy_class": "Accuracy class.", "transformers": "current;voltage;serials",

@@ -93,8 +93,10 @@ def run(
                 journal.close()
                 say(f"every answer is kept: meterline act resume {number}")
                 raise
-        speed = {key: answers.beforehand(key) for key in ("baudrate", "framing")}
-        extra = {key: value for key, value in speed.items() if value is not None}
+        told = {key: answers.beforehand(key) for key in ("baudrate", "framing", "password_file", "meter_time")}
+        extra = {key: value for key, value in told.items() if value is not None}
+        if "password_file" in extra:  # gateway.d has paths of its own
+            extra["password_file"] = str(Path(extra["password_file"]).absolute())
         synced = timekeeping.of_this_computer().synced()
         finish(made, folder, box, extra, now=clock.millis(), synced=synced, say=say)
     journal.finish()

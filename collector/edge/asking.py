@@ -97,6 +97,7 @@ def whole(
         serial=task.serial,
         clock=not interval,
         frozen=task.frozen,
+        back=None if task.earlier else 1,
         password=meter.password,
         baudrate=meter.baudrate,
         framing=meter.framing,

@@ -55,7 +55,7 @@ class Task:
     """One asking that is due. `since`: the instant it is owed for; `until`: when a boundary's window ends.
 
     `tick`: an interval reading is due as well. `serial`, `frozen`: read them too. `anew`: ask also for what the meter
-    refused before.
+    refused before. `earlier`: read the frozen months before the one that just ended too.
     """
 
     purpose: Purpose
@@ -65,6 +65,7 @@ class Task:
     serial: bool = False
     frozen: bool = False
     anew: bool = False
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,12 @@ class Outcome:
 class FrozenMonth:
     """How far the frozen registers of `month` are: askings so far, no other before `retry`, what came when.
 
-    `unsynced`: our clock was not to be trusted then; it does not count when it is.
+    `unsynced`: our clock was not to be trusted then; it does not count when it is. `earlier`: nobody knows of a month
+    before it, or that one never came, so that the meter's memory of those is wanted too.
     """
 
     month: str
+    earlier: bool = False
     tries: int = 0
     retry: int = 0
     values: Mapping[str, int] | None = None
@@ -133,9 +136,11 @@ def due(rules: Rules, memory: Memory, now: int, *, synced: bool = True) -> Task 
         if not tick and now < _boundary_retry(memory, start):
             return None
         anew = memory.tried != start
-        return Task("boundary", start, start + WINDOW, tick, rules.serial, month is not None, anew)
+        earlier = month is not None and month.earlier
+        return Task("boundary", start, start + WINDOW, tick, rules.serial, month is not None, anew, earlier)
     if month is not None and now >= month.retry:
-        return Task("requested", max(month.retry, start), None, tick, rules.serial, frozen=True)
+        since = max(month.retry, start)
+        return Task("requested", since, None, tick, rules.serial, frozen=True, earlier=month.earlier)
     if tick:
         return Task("interval", memory.tick, tick=True, serial=rules.serial and not _proven(memory, start))
     return None
@@ -272,8 +277,10 @@ def _frozen_month(rules: Rules, memory: Memory, now: int, synced: bool) -> Froze
     if not rules.frozen:
         return None
     month, known = ended_month(now, rules.zone), memory.frozen
-    if known is None or known.month != month or (known.unsynced and synced):
-        return FrozenMonth(month)
+    if known is None or known.month != month:
+        return FrozenMonth(month, earlier=known is None or not known.done)
+    if known.unsynced and synced:
+        return FrozenMonth(month, known.earlier)
     return None if known.done else known
 
 

@@ -1,4 +1,4 @@
-"""The gateway's spool from another process: numbers without holes, nothing lost, nothing of a stranger's file touched."""
+"""The gateway's spool from another process: numbers without holes, nothing lost, no stranger's file touched."""
 
 from __future__ import annotations
 

@@ -196,6 +196,13 @@ def test_frozen_registers_of_a_neva_carry_their_counter() -> None:
     ]
 
 
+def test_a_neva_is_asked_for_no_closing_further_back_than_is_wanted() -> None:
+    pairs = neva()
+    pairs[question("0F088000()")] = [block("0F088000(40.11,1,2,3,4)")]  # to any further question this meter is silent
+    found = World(answers(pairs)).carry(iec62056_21.read(NEVA, ask(codes=("1.8.0",), frozen=True, back=1)))
+    assert [one.back for one in found.frozen] == [1]
+
+
 def test_a_ce301_is_asked_for_its_closings_by_their_months() -> None:
     from drivers.iec62056_21_frames import Block
 

@@ -83,3 +83,16 @@ def test_silence_does_not_put_the_frozen_registers_off() -> None:
     assert task is not None
     assert task.purpose == "requested"
     assert due(FREEZES, after(FREEZES, simulation.memory, task, silent(simulation.now)), simulation.now + 1) == task
+
+
+def test_closings_before_the_last_are_asked_for_once_the_gateway_has_begun_and_after_a_month_that_never_came() -> None:
+    simulation = Simulation(FREEZES, EDGE + DAY, months_from(EDGE)).until(EDGE + 3 * DAY)
+    assert [asked.task.earlier for asked in simulation.asked if asked.task.frozen] == [True, True]
+    assert simulation.memory.frozen is not None
+    following = due(FREEZES, simulation.memory, EDGE + 31 * DAY)  # November's end
+    assert following is not None
+    assert (following.frozen, following.earlier) == (True, False)
+    never = Simulation(FREEZES, EDGE + DAY, months_from(EDGE + 99 * DAY)).until(EDGE + 3 * DAY)
+    following = due(FREEZES, never.memory, EDGE + 31 * DAY)
+    assert following is not None
+    assert (following.frozen, following.earlier) == (True, True)
