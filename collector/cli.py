@@ -40,12 +40,14 @@ COMMANDS = {
     "audit": ("collector.commands.audit", "Prove the ledger; who did what."),
     "backup": ("collector.commands.backup", "The centre's whole state into one file."),
     "restore": ("collector.commands.backup", "A backup into an empty centre."),
+    "record": ("hil.record", "Write down what a client and a line say."),
+    "replay": ("hil.replay", "Play a recording as a meter."),
 }
 
 # Published names whose issue has not landed: they exit 2 and say so.
 NOT_BUILT = (
     "response", "simulate",
-    "record", "replay", "bench", "line",
+    "bench", "line",
 )  # fmt: skip
 
 # Modules that an extra brings: what to install when one is missing.

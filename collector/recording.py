@@ -1,4 +1,4 @@
-"""A conversation on a wire as text: `read --trace` and `record` write it, `replay` plays it, `profile proof` proves by it.
+"""A conversation on a wire as text: `read --trace` and `record` write it, `replay` and `profile proof` read it.
 
     # a remark; an empty line says nothing
     2026-10-31T21:01:02.120Z >> 01 04 00 48 00 02 f1 dd

@@ -76,4 +76,6 @@ def _hidden(data: bytes, places: Iterator[range] | tuple[range, ...] | list[rang
 
 def fits(came: bytes, recorded: bytes) -> bool:
     """Whether what is said is what was recorded, whatever its password is: `recorded` may be masked."""
-    return came == recorded or (len(came) == len(recorded) and bool(spans(recorded)) and masked(came) == masked(recorded))
+    return came == recorded or (
+        len(came) == len(recorded) and bool(spans(recorded)) and masked(came) == masked(recorded)
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from drivers.dialogue import Done, More, Never
 from drivers.meter_side import Held, MeterSide, Reaction, Wiring
@@ -95,16 +95,7 @@ def ailing(meter: VirtualMeter, faults: Sequence[Fault], *, honest: bool = False
     )
     if not found:
         return meter
-    ill = AilingMeter(
-        meter.profile,
-        meter.address,
-        meter.household,
-        meter.serial_number,
-        meter.zone,
-        meter.drift_ms,
-        meter.wiring,
-        found,
-    )
+    ill = AilingMeter(**{it.name: getattr(meter, it.name) for it in fields(VirtualMeter)}, ailments=found)
     _ = ill.inside  # raises
     return ill
 

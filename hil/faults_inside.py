@@ -7,7 +7,7 @@ an instant (`since`) and stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from typing import Any
 
@@ -198,9 +198,7 @@ class AilingMeter(VirtualMeter):
 
     @cached_property
     def inside(self) -> Inside:
-        healthy = VirtualMeter(
-            self.profile, self.address, self.household, self.serial_number, self.zone, self.drift_ms, self.wiring
-        )
+        healthy = VirtualMeter(**{it.name: getattr(self, it.name) for it in fields(VirtualMeter)})
         return reduce(lambda inside, ailment: ailment[0](inside, ailment[1]), self.ailments, Inside.of(healthy))
 
     def held(self, millis: int) -> Held:

@@ -18,6 +18,10 @@ DAY = (22, 20, 18, 18, 18, 22, 34, 52, 56, 44, 38, 36, 38, 40, 38, 38, 44, 56, 7
 # Energy of the days of a week, Monday first, in hundredths of the mean day: people are at home at weekends.
 WEEK = (94, 94, 95, 96, 99, 113, 109)
 
+# An office: people from 8 to 18, machines and light all night, little at weekends. Our own choice, as above.
+OFFICE_DAY = (12, 12, 12, 12, 12, 14, 24, 48, 78, 86, 88, 86, 80, 84, 86, 84, 76, 58, 34, 22, 16, 14, 12, 12)
+OFFICE_WEEK = (128, 130, 130, 128, 118, 36, 30)
+
 # Which tariff counts in which hour, as in Russian practice: one; day 07-23 and night; peak, night, half-peak.
 CALENDARS: dict[int, tuple[int, ...]] = {
     1: (1,) * 24,
@@ -37,13 +41,16 @@ class Household:
     """One flat.
 
     `day_wh`: a mean day's energy; `calendar`: the tariff (1..4) of each hour of the meter's own time; `start`: Wh that
-    each tariff register had at the beginning; `offset_ms`: what is added to UTC to have the meter's own time.
+    each tariff register had at the beginning; `offset_ms`: what is added to UTC to have the meter's own time. `day`,
+    `week`: the curves, as `DAY` and `WEEK`.
     """
 
     day_wh: int
     calendar: tuple[int, ...] = CALENDARS[1]
     start: tuple[int, int, int, int] = (0, 0, 0, 0)
     offset_ms: int = 0
+    day: tuple[int, ...] = DAY
+    week: tuple[int, ...] = WEEK
 
     @classmethod
     def of_seed(cls, seed: int, tariffs: int, offset_ms: int = 0) -> Household:
@@ -59,7 +66,7 @@ class Household:
     def _hours(self) -> Sequence[tuple[int, ...]]:
         """Weight of all hours before hour h of a day, per tariff (index 0 is tariff 1)."""
         rows, sums = [(0, 0, 0, 0)], [0, 0, 0, 0]
-        for hour, weight in enumerate(DAY):
+        for hour, weight in enumerate(self.day):
             sums[self.calendar[hour] - 1] += weight
             rows.append((sums[0], sums[1], sums[2], sums[3]))
         return rows
@@ -70,18 +77,18 @@ class Household:
         weeks, in_week = divmod(since, WEEK_MS)
         day, in_day = divmod(in_week, DAY_MS)
         hour, in_hour = divmod(in_day, HOUR_MS)
-        whole_days = weeks * sum(WEEK) + sum(WEEK[:day])  # hundredths of a mean day
+        whole_days = weeks * sum(self.week) + sum(self.week[:day])  # hundredths of a mean day
         result = []
         for tariff in range(4):
             part = self._hours[hour][tariff] * HOUR_MS
             if self.calendar[hour] - 1 == tariff:
-                part += DAY[hour] * in_hour
-            weighed = whole_days * self._hours[24][tariff] * HOUR_MS + WEEK[day] * part
-            result.append(self.start[tariff] + self.day_wh * weighed // (100 * sum(DAY) * HOUR_MS))
+                part += self.day[hour] * in_hour
+            weighed = whole_days * self._hours[24][tariff] * HOUR_MS + self.week[day] * part
+            result.append(self.start[tariff] + self.day_wh * weighed // (100 * sum(self.day) * HOUR_MS))
         return (result[0], result[1], result[2], result[3])
 
     def power(self, millis: int) -> int:
         """The mean power of this hour in W."""
         since = millis + self.offset_ms - MONDAY_MS
         day, hour = since % WEEK_MS // DAY_MS, since % DAY_MS // HOUR_MS
-        return self.day_wh * WEEK[day] * DAY[hour] // (100 * sum(DAY))
+        return self.day_wh * self.week[day] * self.day[hour] // (100 * sum(self.day))

@@ -15,7 +15,7 @@ from drivers import obis
 from drivers.meter_side import Held, HeldFrozen, MeterSide, Wiring
 from drivers.profile import Profile
 from drivers.table import driver
-from hil.household import Household
+from hil.household import DAY_MS, Household
 
 VOLTS = Decimal("230.1")
 HERTZ = Decimal("50.00")
@@ -48,7 +48,9 @@ class Later(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class VirtualMeter:
-    """One simulated meter. `zone`: where its clock was set; `drift_ms`: what its clock is ahead of ours.
+    """One simulated meter. `zone`: where its clock was set.
+
+    `drift_ms`: what its clock was ahead of ours when it was set at `set_at` (ms); `daily_ms`: what it gains each day.
 
     `wiring`: its speed, framing and password where they are not those of its wire.
     """
@@ -60,6 +62,8 @@ class VirtualMeter:
     zone: str = "UTC"
     drift_ms: int = 0
     wiring: Wiring | None = None
+    set_at: int = 0
+    daily_ms: int = 0
 
     def side(self, usual: Wiring) -> MeterSide:
         """Its side on a wire, hung as it says or else as usual there."""
@@ -78,11 +82,11 @@ class VirtualMeter:
 
     def own(self, millis: int) -> int:
         """What its clock shows at an instant, as if it were set to UTC (milliseconds)."""
-        return millis + self.drift_ms
+        return millis + self.drift_ms + self.daily_ms * (millis - self.set_at) // DAY_MS
 
     def passed(self, own: int) -> int:
         """The instant at which its clock showed `own`."""
-        return own - self.drift_ms
+        return self.set_at + (own - self.set_at - self.drift_ms) * DAY_MS // (DAY_MS + self.daily_ms)
 
     def energy(self, millis: int) -> dict[str, int]:
         """Its energy registers in whole Wh at an instant: the truth, before any format cuts it."""

@@ -20,7 +20,9 @@ from collector.recording import Spoken, Turn, turns
 from drivers import passwords
 from hil.ports import Port
 
-GAP = 1.5  # seconds inside a request after which its beginning is forgotten; no protocol lets characters be further apart
+GAP = (
+    1.5  # seconds inside a request after which its beginning is forgotten; no protocol lets characters be further apart
+)
 TRANSACTION = 2  # bytes of a Modbus TCP message that are the client's numbering
 
 
@@ -137,6 +139,7 @@ class Player:
 
     def __init__(self, play: Play, port: Port, *, at_once: bool = False) -> None:
         self.play = play
+        self.name = port.name
         self._port = port
         self._at_once = at_once
         self._stop_read, self._stop_write = os.pipe()

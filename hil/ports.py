@@ -83,11 +83,11 @@ class Converter:
 
     scheme = "socket"
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, listen: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._setting = setting
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(listen)
         self._client: socket.socket | None = None
-        self.name = f"{self.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.name = f"{self.scheme}://{listen[0]}:{self._listener.getsockname()[1]}"
 
     @property
     def taken(self) -> bool:
@@ -171,6 +171,12 @@ class Rfc2217(Converter):
     def give(self, data: bytes) -> None:
         if self._client is not None:
             self._put(b"".join(self._manager.escape(data)))
+
+
+class ModbusTcp(Converter):
+    """A TCP port whose client frames its messages itself: only the name tells it from a converter."""
+
+    scheme = "tcp"
 
 
 def _numbers(setting: Setting) -> Any:

@@ -39,8 +39,8 @@ class Recorder:
         self._write = write
         self._lock = threading.Lock()
         # One offset for the whole recording: a wall clock that is set meanwhile must not turn the order of bytes round.
-        self._now = lambda: int(clock.monotonic() * 1000 + offset)
-        offset = clock.millis() - clock.monotonic() * 1000
+        self._offset = clock.millis() - clock.monotonic() * 1000
+        self._clock = clock
         self._turn: list[Spoken] = []
         self._before = b""  # what was said last in a turn that is written: its echo may still come
 
@@ -68,6 +68,9 @@ class Recorder:
         """Write what is left."""
         with self._lock:
             self._end()
+
+    def _now(self) -> int:
+        return int(self._clock.monotonic() * 1000 + self._offset)
 
     def _add(self, direction: Direction, data: bytes) -> None:
         with self._lock:
