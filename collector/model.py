@@ -1,5 +1,8 @@
 """What travels between the parts: snapshots, batches, receipts, findings, billing readings. Frozen; no behaviour.
 
+What comes from outside is checked as it is made. What the centre makes itself, in hundreds of thousands at a month's
+end, is a tuple.
+
 Energy is a whole number of Wh (varh, VAh). Instants are whole milliseconds since 1970 UTC (`Millis`); a meter's own
 clock is its own naive text. Names and rules: docs/contract.md.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -176,33 +179,36 @@ RowStatus = Literal["ready", "held", "missing", "estimated"]
 Level = Literal["info", "warn", "hold"]
 
 
-class Finding(Frozen):
-    """What a check found; data, never an exception. `quality` is the B.C code of IEC 61968-9; a hold stops the row."""
+class Finding(NamedTuple):
+    """What a check found; data, never an exception. `quality` is the B.C code of IEC 61968-9; a hold stops the row.
+
+    `meter` and `register_` may be empty: what is said of a point as a whole.
+    """
 
     point: str
-    meter: str = ""
-    register_: str = Field(default="", alias="register")
-    time: Millis | None = None
+    meter: str
+    register_: str
+    time: int | None
     check: str
     level: Level
     quality: str
     text: str
 
 
-class BillingReading(Frozen):
+class BillingReading(NamedTuple):
     """One billed register of one point in one period, as the ledger keeps it. kWh are exact decimals, cut."""
 
-    period: Month
+    period: str
     utility: str
     account: str
     point: str
     meter: str
     serial_number: str
-    register_: str = Field(alias="register")
+    register_: str
     label: str
-    start_time: Millis | None
+    start_time: int | None
     start_kwh: Decimal | None
-    end_time: Millis | None
+    end_time: int | None
     end_kwh: Decimal | None
     ratio: Decimal
     consumption_kwh: Decimal | None

@@ -20,14 +20,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from collector.localtime import rfc3339, to_millis
 from drivers.strict_yaml import ConfigError
 
-Direction = Literal[">>", "<<"]
-SAID: Direction = ">>"
-CAME: Direction = "<<"
+SAID, CAME = ">>", "<<"
 MOST = 64 << 20  # bytes of a recording; a day of a busy line at 9600 baud has some 200 MB of text, nobody replays it
 PAUSE = 100  # milliseconds: three characters at 300 baud; no client waits in a message, and none asks again so soon
 SHOWN = 60  # characters of a line that is refused
@@ -36,10 +34,10 @@ _LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (>>|<<)((?: [0-9A-
 
 
 class Spoken(NamedTuple):
-    """Bytes in one direction. `at`: milliseconds since 1970."""
+    """Bytes in one direction, `SAID` or `CAME`. `at`: milliseconds since 1970."""
 
     at: int
-    direction: Direction
+    direction: str
     data: bytes
 
 
@@ -80,7 +78,7 @@ def parse(text: str, name: str) -> tuple[Spoken, ...]:
                 except ValueError as error:
                     faults.append(f"{name}:{number}: {parts[1]}: {error}")
                     continue
-                found.append(Spoken(at, SAID if parts[2] == SAID else CAME, bytes.fromhex(parts[3])))
+                found.append(Spoken(at, parts[2], bytes.fromhex(parts[3])))
     if faults:
         raise ConfigError(faults)
     return tuple(found)

@@ -1,12 +1,13 @@
-"""bench.yaml: lines, the meters on them, what they use, and what is wrong with them. Strict, every fault with its line."""
+"""bench.yaml: lines, the meters on them, what they use, and what is wrong with them. Strict."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ from collector.config_file import Faults
 from drivers import strict_yaml
 from drivers.meter_side import Wiring
 from drivers.profile import Profile
-from drivers.strict_yaml import ConfigError
+from drivers.strict_yaml import ConfigError, Document, Location
 from hil.faults import AILMENTS, ECHO, FAULTS, NEVER, Fault, ailing
 from hil.household import CALENDARS, OFFICE_DAY, OFFICE_WEEK, Household
 from hil.meter import VirtualMeter
@@ -197,31 +198,38 @@ def load(path: Path, start: int) -> Bench:
     form = faults.validate(document, BenchFile, folder)
     faults.check()
     assert form is not None  # else there were faults
-    reader = _Reader(str(path), folder, form, start)
-    lines = tuple(line for part in form.lines for line in reader.lines(part))
+    reader = _Reader(document, faults, form, start)
+    lines = tuple(line for number, part in enumerate(form.lines) for line in reader.lines(part, ("lines", number)))
     reader.check(lines)
+    faults.check()
     return Bench(lines, form.gateway, form.time_zone, form.interval, form.seed)
 
 
 class _Reader:
-    """From the file's form to what it means; `faults` are collected."""
+    """From the file's form to what it means; its faults are collected."""
 
-    def __init__(self, name: str, folder: Path, form: BenchFile, start: int) -> None:
-        self.name, self.folder, self.form, self.start = name, folder, form, start
-        self.found: list[str] = []
+    def __init__(self, document: Document, faults: Faults, form: BenchFile, start: int) -> None:
+        self.document, self.faults, self.form, self.start = document, faults, form, start
+        self.folder = Path(document.name).absolute().parent
         self.drawn = 0
         moment = datetime.fromtimestamp(start / 1000, UTC).astimezone(localtime.zone(form.time_zone))
-        offset = moment.utcoffset()
-        assert offset is not None
-        self.offset_ms = int(offset.total_seconds()) * 1000
+        self.offset_ms = (moment.utcoffset() or timedelta(0)) // timedelta(milliseconds=1)
 
-    def lines(self, part: LinePart) -> Iterator[BenchLine]:
+    def lines(self, part: LinePart, at: Location) -> Iterator[BenchLine]:
+        """The lines of one entry."""
         own = [fault for fault in part.faults if fault.name != ECHO]
+        if part.link is not None and part.kind != "pty":
+            self.faults.add(self.document, (*at, "link"), "a link is for a pty; network ports are set with listen")
+        if part.kind == "tcp" and len(own) < len(part.faults):
+            self.faults.add(self.document, (*at, "faults"), "a Modbus TCP port has no echo")
         for index in range(part.count):
-            name = part.name if part.count == 1 else f"{part.name}-{index + 1}"
-            meters = [meter for item in part.meters for meter in self.meters(item, part, own, index)]
+            meters = [
+                meter
+                for number, item in enumerate(part.meters)
+                for meter in self.meters(item, part, own, index, (*at, "meters", number))
+            ]
             yield BenchLine(
-                name,
+                part.name if part.count == 1 else f"{part.name}-{index + 1}",
                 tuple(meters),
                 part.kind,
                 None if part.listen is None else part.listen + index,
@@ -229,46 +237,63 @@ class _Reader:
                 part.baudrate,
                 part.framing,
                 part.turnaround / 1000,
-                any(fault.name == ECHO for fault in part.faults),
+                len(own) < len(part.faults),
             )
 
-    def meters(self, item: MeterPart, line: LinePart, also: Sequence[FaultPart], index: int) -> Iterator[BenchMeter]:
+    def meters(
+        self, item: MeterPart, line: LinePart, also: Sequence[FaultPart], index: int, at: Location
+    ) -> Iterator[BenchMeter]:
+        """The meters of one entry on the line with that index."""
         try:
             profile = load_profile(item.profile, self.folder)
         except ConfigError as error:
-            self.found += [f"{self.name}: {item.id}: {fault}" for fault in error.faults]
+            self.faults.add(self.document, (*at, "profile"), "; ".join(error.faults))
+            return
+        if line.kind == "tcp" and profile.protocol != "modbus":
+            text = f"{profile.id} does not speak Modbus TCP; it needs a line of kind pty, socket or rfc2217"
+            self.faults.add(self.document, (*at, "profile"), text)
             return
         usual = Wiring(line.baudrate, line.framing, tcp=line.kind == "tcp")
         for place in range(item.count):
-            single = item.count == 1 and line.count == 1
-            name = item.id if single else f"{item.id}-{index * item.count + place + 1:04d}"
+            alone = item.count == 1 and line.count == 1
+            name = item.id if alone else f"{item.id}-{index * item.count + place + 1:04d}"
             try:
-                faults = tuple(self.fault(fault) for fault in (*also, *item.faults))
+                found = tuple(self.fault(fault) for fault in (*also, *item.faults))
                 meter = self.meter(item, profile, place, usual)
-                ailing(meter, faults)
-                meter.side(usual)
+                ailing(meter, found).side(usual)
             except ValueError as error:
-                self.found.append(f"{self.name}: {name}: {error}")
+                self.faults.add(self.document, at, f"{name}: {error}")
                 return
-            yield BenchMeter(name, meter, faults)
+            yield BenchMeter(name, meter, found)
 
     def meter(self, item: MeterPart, profile: Profile, place: int, usual: Wiring) -> VirtualMeter:
+        """A healthy meter. Raises ValueError for an address that cannot count on."""
         self.drawn += 1
         seed = self.form.seed * 1_000_003 + (self.drawn if item.seed is None else item.seed + place)
-        household = Household.of_seed(seed, item.tariffs, self.offset_ms)
-        day = household.day_wh if item.day is None else 1000 * item.day
-        calendar = item.calendar or CALENDARS[item.tariffs]
-        curves = (OFFICE_DAY, OFFICE_WEEK) if item.use == "office" else (household.day, household.week)
-        household = Household(day, calendar, household.start, self.offset_ms, *curves)
-        drawn = None if isinstance(profile.serial, str) else str(4_140_000 + 37 * self.drawn)
-        serial = drawn if item.serial_number is None or item.count > 1 else item.serial_number
-        own = Wiring(item.baudrate or usual.baudrate, item.framing or usual.framing, tcp=usual.tcp)
+        drawn = Household.of_seed(seed, item.tariffs, self.offset_ms)
+        household = replace(
+            drawn,
+            day_wh=drawn.day_wh if item.day is None else 1000 * item.day,
+            calendar=item.calendar or CALENDARS[item.tariffs],
+        )
+        if item.use == "office":
+            household = replace(household, day=OFFICE_DAY, week=OFFICE_WEEK)
+        serial = item.serial_number if item.count == 1 and item.serial_number else str(4_140_000 + 37 * self.drawn)
         address = item.address if not place else str(int(item.address) + place)
         return VirtualMeter(
-            profile, address, household, serial, self.form.time_zone, item.clock, own, self.start, item.daily
+            profile,
+            address,
+            household,
+            None if isinstance(profile.serial, str) else serial,
+            self.form.time_zone,
+            item.clock,
+            replace(usual, baudrate=item.baudrate or usual.baudrate, framing=item.framing or usual.framing),
+            self.start,
+            item.daily,
         )
 
     def fault(self, part: FaultPart) -> Fault:
+        """One fault. Raises ValueError for one that cannot be as it stands there."""
         if part.name == ECHO:
             raise ValueError(f"{ECHO} is an adapter's fault; it stands with the line")
         if part.name in AILMENTS and (part.share != 1.0 or part.to is not None):
@@ -276,35 +301,28 @@ class _Reader:
         return Fault(part.name, part.share, self.at(part.from_), NEVER if part.to is None else self.at(part.to))
 
     def at(self, moment: tuple[bool, int]) -> int:
+        """The instant of a time in the file."""
         counts, millis = moment
         return millis + (self.start if counts else 0)
 
     def check(self, lines: Sequence[BenchLine]) -> None:
-        """What only shows across the file. Raises ConfigError."""
+        """What only shows across the file: names that stand twice."""
         for kind, names in (
-            ("line", [line.name for line in lines]),
-            ("meter", [meter.id for line in lines for meter in line.meters]),
+            ("line", Counter(line.name for line in lines)),
+            ("meter", Counter(meter.id for line in lines for meter in line.meters)),
         ):
-            doubled = sorted({name for name in names if names.count(name) > 1}) if len(names) != len(set(names)) else []
-            self.found += [f"{self.name}: the {kind} {name!r} stands twice" for name in doubled]
-        for line in lines:
-            if line.kind == "tcp" and any(meter.meter.profile.protocol != "modbus" for meter in line.meters):
-                self.found.append(f"{self.name}: {line.name}: kind tcp is Modbus TCP; other protocols need socket")
-            if line.kind == "tcp" and line.echo:
-                self.found.append(f"{self.name}: {line.name}: a Modbus TCP port has no echo")
-            if line.link is not None and line.kind != "pty":
-                self.found.append(f"{self.name}: {line.name}: link is for a pty; network ports are set with listen")
-        if self.found:
-            raise ConfigError(self.found)
+            for name in sorted(name for name, times in names.items() if times > 1):
+                self.faults.add(self.document, ("lines",), f"the {kind} {name!r} stands twice")
 
 
 # ----------------------------------------------------------------------------- the files of a gateway and a centre
 
 
-def gateway_yaml(bench: Bench, ports: dict[str, str], broker: str, spool: Path, interval: str = "15m") -> str:
+def gateway_yaml(bench: Bench, ports: dict[str, str], broker: str, spool: Path) -> str:
     """The gateway.yaml that reads the bench. `ports`: line -> port."""
     text = [
-        "schema: 1", f"gateway: {bench.gateway}", f"time_zone: {bench.time_zone}", f"interval: {interval}",
+        "schema: 1", f"gateway: {bench.gateway}", f"time_zone: {bench.time_zone}",
+        f"interval: {bench.interval // SECOND}s",
         f"mqtt: {{url: {broker}}}", f"spool: {{path: {spool}, max_mb: 64, keep: 40d}}", "lines:",
     ]  # fmt: skip
     for line in bench.lines:

@@ -19,7 +19,7 @@ NETWORK: dict[Kind, Callable[[Setting, tuple[str, int]], Port]] = {
     "tcp": ModbusTcp,
 }
 
-LISTEN: Callable[[Any], Any] = click.option(
+LISTEN: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--listen",
     metavar="HOST:PORT",
     default="127.0.0.1:0",

@@ -168,7 +168,7 @@ def not_available(inside: Inside, since: int) -> Inside:
 
 
 def power_cut_freezing(inside: Inside, since: int) -> Inside:
-    """The power fails while a month is frozen: half of the closing's registers are of the month before."""
+    """The power fails while a month is frozen: every second register of the closing is of the month before."""
     meter = inside.meter
 
     def closed(edge: int) -> Mapping[str, Any]:
@@ -177,9 +177,8 @@ def power_cut_freezing(inside: Inside, since: int) -> Inside:
             return registers
         last = local_date(from_millis(edge - HOUR_MS), meter.zone).replace(day=1)
         before = inside.closed(to_millis(midnight(last, meter.zone)))
-        codes = sorted(registers)
-        kept = set(codes[: (len(codes) + 1) // 2])
-        return {code: registers[code] if code in kept else before[code] for code in codes}
+        stale = set(sorted(registers)[1::2])
+        return {code: before[code] if code in stale else wh for code, wh in registers.items()}
 
     return replace(inside, closed=closed)
 

@@ -84,8 +84,9 @@ def _delayed(reaction: Reaction, seconds: float) -> Reaction:
 
 
 def doubled(answer: Answer) -> Reaction:
-    """The answer comes twice."""
-    return (*answer.reaction, *(replace(say, pause=0.01) for say in answer.reaction))
+    """The answer comes twice, at once or in the pause before the next question."""
+    pause = answer.chance.choice((0.0, 0.01))
+    return (*answer.reaction, *(replace(say, pause=pause) for say in answer.reaction))
 
 
 def foreign(answer: Answer) -> Reaction:

@@ -21,7 +21,11 @@ from hil.ports import Converter, Port, Pty, Rfc2217
 from hil.station import Answering, Station
 
 Kind = Literal["pty", "socket", "rfc2217"]
-PORTS: dict[Kind, Callable[[Setting], Port]] = {"pty": Pty, "socket": Converter, "rfc2217": Rfc2217}
+PORTS: dict[Kind, Callable[[Setting, tuple[str, int]], Port]] = {
+    "pty": lambda setting, _: Pty(setting),
+    "socket": Converter,
+    "rfc2217": Rfc2217,
+}
 PIECE = 0.004  # seconds of answer handed over at once; USB serial adapters gather for 1 to 16 ms
 
 
@@ -36,6 +40,7 @@ class Wire:
 
     `baudrate`, `framing`: how meters are set that do not say otherwise, and the serial side of a converter before a
     client sets it. `kind`: a pseudo terminal, a transparent converter (`socket://`), one that can be set (`rfc2217://`).
+    `listen`: where a converter does. `echo`: the client's adapter hears what it sends.
     """
 
     def __init__(
@@ -47,15 +52,19 @@ class Wire:
         framing: str = "8N1",
         turnaround: float = 0.005,
         kind: Kind = "pty",
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+        echo: bool = False,
     ) -> None:
         self.meters = list(meters)
         self.mute: set[str] = set()
         self.turnaround = turnaround
+        self.echo = echo
+        self.answers = 0
         self.head = Head()
         self._clock = clock
         self._stations = [Station(meter, Wiring(baudrate, framing)) for meter in meters]
         opened = self._stations[0].side.framing if self._stations else framing
-        self._port: Port = PORTS[kind](Setting(baudrate, opened))
+        self._port: Port = PORTS[kind](Setting(baudrate, opened), listen)
         self.path = self._port.name
         self._early: list[tuple[bytes, Setting]] = []  # what came while a meter was speaking
         self._stop_read, self._stop_write = os.pipe()
@@ -90,6 +99,8 @@ class Wire:
             millis = self._clock.millis()
             if data:
                 free = begun + len(data) * sent.character
+                if self.echo:
+                    self._port.give(data)
                 through = self.head.through(data)
                 free = self._spoken([(s, s.hear(through, sent, begun, free, millis)) for s in self._stations], free)
             else:
@@ -113,6 +124,7 @@ class Wire:
         for station, reaction in reactions:
             if station.meter.address in self.mute:
                 continue
+            self.answers += bool(reaction)
             for say in reaction:
                 start += self.turnaround if say.pause is None else say.pause
                 start = self._say(say.data, Setting(say.baudrate, station.side.framing), start)

@@ -66,8 +66,9 @@ class VirtualMeter:
     daily_ms: int = 0
 
     def side(self, usual: Wiring) -> MeterSide:
-        """Its side on a wire, hung as it says or else as usual there."""
-        return driver(self.profile.protocol).meter(self.profile, self.address, self.wiring or usual)
+        """Its side on a wire, hung as it says or else as usual there; behind a Modbus TCP gateway as all others."""
+        wiring = usual if usual.tcp else self.wiring or usual
+        return driver(self.profile.protocol).meter(self.profile, self.address, wiring)
 
     def held(self, millis: int) -> Held:
         """What it holds at an instant of our clock."""

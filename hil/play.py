@@ -23,6 +23,7 @@ from hil.ports import Port
 GAP = (
     1.5  # seconds inside a request after which its beginning is forgotten; no protocol lets characters be further apart
 )
+PERIOD = 2.0  # seconds between two telegrams of a meter that begins by itself, as of the simulated ones
 TRANSACTION = 2  # bytes of a Modbus TCP message that are the client's numbering
 
 
@@ -64,7 +65,11 @@ class Play:
         return self.strict and self.asked == len(self.parts)
 
     def unasked(self) -> Part | None:
-        """The part that the meter begins by itself now, if the next one is one."""
+        """The part that the meter begins by itself now, if the next one is one; a lenient play says them for ever."""
+        own = [part for part in self.parts if not part.request]
+        if not self.strict and own:
+            self.asked += 1
+            return own[(self.asked - 1) % len(own)]
         if self.asked < len(self.parts) and not self.parts[self.asked].request:
             self.asked += 1
             return self.parts[self.asked - 1]
@@ -154,13 +159,14 @@ class Player:
 
         Raises CheckFailed where a strict play is not followed.
         """
-        buffer, last = b"", time.monotonic()
+        buffer, last, begins = b"", time.monotonic(), 0.0
         while not self._stopped():
-            if self._port.taken and (part := self.play.unasked()) is not None:
+            if self._port.taken and time.monotonic() >= begins and (part := self.play.unasked()) is not None:
                 self._say(part, time.monotonic(), b"")
                 last = time.monotonic()
+                begins = last if self.play.strict else last + PERIOD
             due = last + GAP if buffer or self.play.over else None
-            came = self._hear(None if due is None else max(due - time.monotonic(), 0.0))
+            came = self._hear(PERIOD if due is None else max(due - time.monotonic(), 0.0))
             if not came and due is not None and time.monotonic() >= due:
                 if not buffer:
                     return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -105,8 +104,6 @@ def record(
         with Tap(end, line, recorder) as tap:
             click.echo(f"meterline: writing {file}; end with Ctrl-C", err=True)
             click.echo(end.name)
-            with suppress(BrokenPipeError):
-                click.get_text_stream("stdout").flush()
             while not stop.wait(LOOK) and not tap.ended.is_set():
                 if until is not None and clock.monotonic() >= until:
                     break

@@ -42,7 +42,6 @@ def replay(file: Path, client: Kind, listen: str, strict: bool, at_once: bool) -
     try:
         _say(f"{len(played)} requests in {file}")
         click.echo(player.name)
-        click.get_text_stream("stdout").flush()
         player.run()
     finally:
         player.close()

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from collector.clock import Clock
 from collector.edge.transport import PortError, Transport
-from collector.recording import CAME, SAID, Direction, Spoken, written
+from collector.recording import CAME, SAID, Spoken, written
 from drivers import passwords
 from hil.characters import Setting
 from hil.ports import UNKNOWN, Port
@@ -72,7 +72,7 @@ class Recorder:
     def _now(self) -> int:
         return int(self._clock.monotonic() * 1000 + self._offset)
 
-    def _add(self, direction: Direction, data: bytes) -> None:
+    def _add(self, direction: str, data: bytes) -> None:
         with self._lock:
             if direction == SAID and self._turn and self._turn[-1].direction == CAME:
                 self._end()

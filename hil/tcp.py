@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 
 from drivers.dialogue import Done, Never
-from drivers.meter_side import Wiring
+from drivers.meter_side import MeterSide, Reaction, Wiring
+from drivers.modbus_frames import tcp_request, unit_address
 from hil.line import Millis
 from hil.station import Answering
 
@@ -27,7 +28,11 @@ class TcpMeters:
     ) -> None:
         self.meters = list(meters)
         self.mute: set[str] = set()
-        self._sides = [(meter, meter.side(Wiring(tcp=True))) for meter in meters]
+        self.answers = 0
+        self._sides: dict[int, list[tuple[Answering, MeterSide]]] = {}
+        for meter in meters:
+            unit = unit_address(meter.address, tcp=True)
+            self._sides.setdefault(unit, []).append((meter, meter.side(Wiring(tcp=True))))
         outer = self
 
         class Connection(socketserver.BaseRequestHandler):
@@ -38,11 +43,12 @@ class TcpMeters:
                         buffer += data
                         used = 1
                         while buffer and used:
-                            used, answer = outer.hear(buffer, clock.millis())
+                            used, reaction = outer.hear(buffer, clock.millis())
                             buffer = buffer[used:]
-                            if answer:
-                                time.sleep(turnaround)
-                                self.request.sendall(answer)
+                            outer.answers += bool(reaction)
+                            for say in reaction:
+                                time.sleep(turnaround if say.pause is None else say.pause)
+                                self.request.sendall(say.data)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -50,20 +56,21 @@ class TcpMeters:
 
         self._server = Server(listen, Connection)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name=f"tcp {self.port}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name=f"tcp {self.port}", daemon=True
+        )
 
-    def hear(self, buffer: bytes, now: int) -> tuple[int, bytes]:
-        """How many bytes were a request (or rubbish), 0 while it is not complete, and the answer to it."""
-        used, answer = 0, b""
-        for meter, side in self._sides:
-            outcome = side.hear(meter.held(now), buffer, now / 1000)
-            if isinstance(outcome, Never):
-                return len(buffer), b""
-            if isinstance(outcome, Done):
-                used = max(used, outcome.used)
-                if outcome.frame and meter.address not in self.mute:
-                    answer = b"".join(say.data for say in outcome.frame)
-        return used, answer
+    def hear(self, buffer: bytes, now: int) -> tuple[int, Reaction]:
+        """How many bytes were a request (or rubbish), 0 while it is not complete, and what the meter asked says."""
+        heard = tcp_request(buffer)
+        if not isinstance(heard, Done):
+            return (len(buffer) if isinstance(heard, Never) else 0), ()
+        said: Reaction = ()
+        for meter, side in self._sides.get(heard.frame.unit, ()):
+            outcome = side.hear(meter.held(now), buffer[: heard.used], now / 1000)
+            if isinstance(outcome, Done) and meter.address not in self.mute:
+                said += outcome.frame
+        return heard.used, said
 
     def __enter__(self) -> TcpMeters:
         self._thread.start()

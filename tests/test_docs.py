@@ -13,7 +13,7 @@ import pytest
 from collector.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "profiles").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "profiles").glob("*.md")), ROOT / "hil" / "README.md"]
 
 
 def typed(page: Path) -> Iterator[str]:

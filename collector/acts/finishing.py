@@ -7,6 +7,7 @@ Rule 2. A configuration that the gateway would refuse is taken back, and the act
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def _configure(act: Act, box: Box, extra: dict[str, Any], say: Callable[[str], N
     if change:
         head = f"# Act {act.number} of {act.made}: {act.kind} at {act.point}. {act.hash}\n"
         put(place, (head + yaml.safe_dump(change, allow_unicode=True, sort_keys=False)).encode())
+        _readable_like(place, box.file)
         try:
             load_gateway(box.file)
         except ConfigError as error:
@@ -104,6 +106,15 @@ def _configure(act: Act, box: Box, extra: dict[str, Any], say: Callable[[str], N
             say("no gateway is running: the change counts from its start on")
         except control.Refused as error:
             say(f"the running gateway did not take the change: {error}")
+
+
+def _readable_like(path: Path, model: Path) -> None:
+    """Whoever may read `model` may read `path`: the gateway's own user, also where root has made the act."""
+    for new, old in ((path.parent, model.absolute().parent), (path, model)):
+        known = old.stat()
+        new.chmod(known.st_mode & 0o777)
+        if os.name == "posix" and os.geteuid() == 0:
+            os.chown(new, known.st_uid, known.st_gid)
 
 
 def queue(act: Act, folder: ActFolder, box: Box, *, now: int, synced: bool, say: Callable[[str], None]) -> None:

@@ -201,7 +201,9 @@ class _Effects:
         act, history, device = self._act, self._known.history, self._act.meter
         if device is None or act.kind not in ("commissioning", "replacement", "reprogramming"):
             return
-        ratio = f"{Decimal(str(device.ratio)).normalize():f}"
+        ratio = _ratio(device)
+        if act.kind == "reprogramming" and (item := current(self._known)) is not None and item.ratio != Decimal(ratio):
+            self._change(item, ratio=None)  # the act that hung it says no longer what is billed with
         if not history:
             self._add(
                 tables.point_version, point=act.point, valid_from=self._at, account=act.account, utility=act.utility,
@@ -231,7 +233,8 @@ class _Effects:
         if device is None or act.kind not in ("commissioning", "replacement"):
             return
         self._meter(device)
-        values = {"from_ms": self._at, "initial": _json(readings_wh(act.readings)), "opened_by": act.hash}
+        begins = {"from_ms": self._at, "initial": _json(readings_wh(act.readings))}
+        values = {**begins, "opened_by": act.hash, "ratio": _ratio(device)}
         item = current(self._known)
         if act.kind == "commissioning" and item is not None:
             self._change(item, **values)  # imported with the point, and commissioned now
@@ -252,7 +255,10 @@ class _Effects:
     def _correct(self, wrong: str) -> None:
         act, segment = self._act, tables.segment
         opened_by = update(segment).where(segment.c.opened_by == wrong)
-        self._connection.execute(opened_by.values(initial=_json(readings_wh(act.readings)), opened_by=act.hash))
+        values: dict[str, Any] = {"initial": _json(readings_wh(act.readings)), "opened_by": act.hash}
+        if act.meter is not None:
+            values["ratio"] = _ratio(act.meter)
+        self._connection.execute(opened_by.values(**values))
         if act.old_meter is not None:
             closed_by = update(segment).where(segment.c.closed_by == wrong)
             final = _json(readings_wh(act.old_meter.readings))
@@ -280,3 +286,7 @@ class _Effects:
 
 def _json(values: Mapping[str, int]) -> str:
     return json.dumps(values, sort_keys=True)
+
+
+def _ratio(device: Device) -> str:
+    return f"{Decimal(str(device.ratio)).normalize():f}"

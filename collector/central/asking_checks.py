@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from collector import localtime
@@ -82,6 +83,7 @@ def beyond_dial(asking: Asking, device: Device, _checks: Checks) -> Iterable[Dou
 ASKING_CHECKS: tuple[AskingCheck, ...] = (clock_off, tariff_sum, beyond_dial)
 
 
+@lru_cache(maxsize=1024)  # a close asks twice of one asking, in two checks
 def offset(clock: str, asked: int, zone: str) -> int | None:
     """How far (ms) a meter's clock is off, by the kind of time that fits best; None for a text that is no time."""
     try:

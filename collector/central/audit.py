@@ -9,21 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, select
 
-from collector.central import chain, decisions, ledger, manual
+from collector.central import chain, decisions, ledger, manual, responses
 from collector.central.canonical import sha256
 from collector.central.chain import Link
-from collector.central.database import close_run, decision, ledger_link, manual_reading
+from collector.central.database import close_run, decision, ledger_link, manual_reading, response
 from collector.central.database import ledger as ledger_table
 
 _AT_ONCE = 1000  # rows in RAM: a ledger row has some kilobytes with its proof
 _CHUNK = 1 << 20  # bytes of a file that are read at a time
+# What the chain must say of the rows of a link, by its kind; those of a close are looked at one by one.
+_CONTENT_OF: Mapping[str, Callable[[Connection, int], str]] = {
+    "decision": decisions.content_of, "manual": manual.content_of, "response": responses.content_of,
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ def _faults_of(connection: Connection, link: Link, verdict: Verdict) -> Iterator
         content = "" if run is None else chain.content_of_run(rows, run.manifest)
     else:
         name = f"link {link.id} ({link.kind})"
-        content = (decisions if link.kind == "decision" else manual).content_of(connection, link.id)
+        content = _CONTENT_OF[link.kind](connection, link.id)
         verdict.rows += what["rows"]
     if content != link.content:
         done = f"{name}: its rows are not those that were there when {link.who or 'it'} did this"
@@ -117,10 +121,10 @@ def _unchained(connection: Connection) -> Iterator[str]:
         for found in connection.execute(select(*columns).distinct()):
             if tuple(found) not in closes:
                 yield f"{table.name}: {found.period}, {found.utility}, r{found.revision} is in no link of the chain"
-    chained: tuple[Table, ...] = (decision, manual_reading)
-    for table in chained:
-        strange = select(func.count()).where(table.c.link.not_in(select(ledger_link.c.id).where(
-            ledger_link.c.kind == ("decision" if table is decision else "manual"))))  # fmt: skip
+    chained: dict[str, Table] = {"decision": decision, "manual": manual_reading, "response": response}
+    for kind, table in chained.items():
+        links = select(ledger_link.c.id).where(ledger_link.c.kind == kind)
+        strange = select(func.count()).where(table.c.link.not_in(links))
         if count := connection.execute(strange).scalar_one():
             yield f"{table.name}: {count} rows are in no link of the chain"
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ BILLING = (
     "end_time", "end_kwh", "ratio", "consumption_kwh", "status", "method", "quality", "revision", "digest",
 )  # fmt: skip
 FINDINGS = ("period", "account", "point", "meter", "register", "time", "check", "level", "quality", "text")
+_PIECE = 1 << 16  # characters that are written and added to the digest at a time
 STATUSES = ("ready", "held", "missing", "estimated")
 
 
@@ -69,6 +71,7 @@ class Draft:
         self._billing = _Table(self._draft / "billing.csv", BILLING)
         self._findings = _Table(self._draft / "findings.csv", FINDINGS)
         self._buildings = None if flats is None else BuildingSums(flats)
+        self._outputs = bool(outputs)
         self._submissions = Submissions(self._draft / "submissions", head, outputs)
 
     def __enter__(self) -> Draft:
@@ -89,10 +92,11 @@ class Draft:
                 self._say()
             self._counts[reading.status] += 1
             self._billing.write(billing_cells(reading, entry.digest))
-            self._submissions.add([Row(reading, *entry.place)])
+            if self._outputs:
+                self._submissions.add([Row(reading, *entry.place)])
             if self._buildings is not None:
                 self._buildings.add(entry)
-            self._said += ((reading.account, finding) for finding in entry.findings)
+            self._said += [(reading.account, finding) for finding in entry.findings]
 
     def finish(self, previous: str | None) -> str:
         """The manifest, when all rows are there. `previous`: the manifest of the revision before."""
@@ -145,15 +149,20 @@ class _Table:
     def write(self, cells: Iterable[Any]) -> None:
         """The next record."""
         self._csv.writerow(cells)
-        line = self._buffer.getvalue().encode()
+        self._rows += 1
+        if self._buffer.tell() > _PIECE:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        piece = self._buffer.getvalue().encode()
         self._buffer.seek(0)
         self._buffer.truncate()
-        self._digest.update(line)
-        self._file.write(line)
-        self._rows += 1
+        self._digest.update(piece)
+        self._file.write(piece)
 
     def finish(self) -> dict[str, Any]:
         """On disk; and what the manifest says of it."""
+        self._write_out()
         self._file.flush()
         os.fsync(self._file.fileno())
         self.close()
@@ -195,6 +204,7 @@ def _finding_cells(period: str, account: str, finding: Finding) -> list[Any]:
     return [period, *map(guarded, names), finding.register_, _time(finding.time), *how, guarded(finding.text)]
 
 
+@lru_cache(maxsize=256)  # the rows of a point mostly share their two instants
 def _time(millis: int | None) -> str:
     return "" if millis is None else rfc3339(millis)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from collector.central.edge_value import VALID
 from collector.central.ledger import Entry
 from collector.model import Finding
 
@@ -65,4 +66,4 @@ class BuildingSums:
                     f"meter counted {own:f} kWh; they differ by {building.flats - own:+f} kWh, more than "
                     f"{self._percent} %"
                 )
-                yield building.account, Finding(point=point, check=BUILDING, level="info", quality="0.1", text=text)
+                yield building.account, Finding(point, "", "", None, BUILDING, "info", VALID, text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from collector.central.edge_value import HOUR, MINUTE, Doubt, Growth, Seen
@@ -88,8 +90,7 @@ class Decision(NamedTuple):
     who: str
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """All that is known of one point in one period. `segments`: those that overlap it, oldest first.
 
     `at_opening`, `at_closing`: meter -> what was read near that edge. `previous`: register -> the ledger's row.
@@ -108,10 +109,10 @@ class Case:
     at_closing: Mapping[str, Seen]
     previous: Mapping[str, Previous]
     require_act: bool
-    entered_at_opening: Mapping[str, Entered] = field(default_factory=dict)
-    entered_at_closing: Mapping[str, Entered] = field(default_factory=dict)
-    decided: Mapping[str, Decision] = field(default_factory=dict)
-    strangers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    entered_at_opening: Mapping[str, Entered] = MappingProxyType({})
+    entered_at_closing: Mapping[str, Entered] = MappingProxyType({})
+    decided: Mapping[str, Decision] = MappingProxyType({})
+    strangers: Mapping[str, Sequence[str]] = MappingProxyType({})
     was: Point | None = None
 
 
@@ -126,13 +127,29 @@ class Bound(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """A register of one meter through its part of the period."""
+    """A register of one meter through its part of the period, in units of the last billed place.
+
+    `turned`: what has to be added to its end, because the dial began again from 0; else 0. Made by `stretch_of`.
+    """
 
     segment: Segment
     start: Bound
     end: Bound
+    turned: int
+
+    @property
+    def came(self) -> int | None:
+        """How far the dial came; None where an end is not known."""
+        start, end = self.start.units, self.end.units
+        return None if start is None or end is None else end - start + self.turned
 
 
+def stretch_of(case: Case, segment: Segment, start: Bound, end: Bound) -> Stretch:
+    """A stretch between two ends."""
+    return Stretch(segment, start, end, _turned(case, segment, start, end))
+
+
+@lru_cache(maxsize=16)
 def billed(tariffs: int) -> tuple[str, ...]:
     """The registers that are billed at a point with so many tariffs."""
     return ("1.8.0",) if tariffs == 1 else tuple(f"1.8.{tariff}" for tariff in range(1, tariffs + 1))
@@ -168,9 +185,9 @@ def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
     """The sum over meters of end minus start, times ratio, cut towards zero; None where one of them is not known."""
     units = 0
     for stretch in stretches:
-        if stretch.start.units is None or stretch.end.units is None:
+        if (came := stretch.came) is None:
             return None
-        units += stretch.end.units - stretch.start.units + turned_over(case, stretch)
+        units += came
     if not stretches:
         return None
     decimals = case.utility.decimals
@@ -181,15 +198,14 @@ def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
     return EXACT.add(cut, Decimal(0))  # -0.5 is cut to 0, not to -0
 
 
-def turned_over(case: Case, stretch: Stretch) -> int:
+def _turned(case: Case, segment: Segment, start: Bound, end: Bound) -> int:
     """What has to be added to the end of a dial that began again from 0, in units of the last place; else 0.
 
     Facts of the trade: only where it had passed nine tenths of its way and the meter can have come so far; once.
     """
-    growth = case.devices[stretch.segment.meter].growth
-    start, end = stretch.start, stretch.end
     if start.units is None or end.units is None or start.time is None or end.time is None or end.units >= start.units:
         return 0
+    growth = case.devices[segment.meter].growth
     unit = UNIT[case.utility.decimals]
     ahead = growth.ahead(start.units * unit, end.units * unit)
     if not 0 <= ahead <= most_in(growth, start.time, end.time) + unit:

@@ -1,4 +1,4 @@
-"""The hash chain over everything that a bill rests on: closes, decisions, readings by hand; who did it and when.
+"""The hash chain over everything that a bill rests on: closes, decisions, readings by hand, responses; who, when.
 
 Rule 1. Whatever adds rows adds one link in the same transaction. A link's `content` is a SHA-256 over those rows, its
         `digest` one over the link with the digest of the link before it.
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from collector.central.canonical import canonical, sha256
 from collector.central.database import Alone, alone, ledger_link
 
-Kind = Literal["close", "decision", "manual"]
+Kind = Literal["close", "decision", "manual", "response"]
 FIRST = ""  # what stands for the digest before the first link
 
 
@@ -78,5 +78,5 @@ def content_of_run(rows: Iterable[tuple[str, str, str]], manifest: str) -> str:
 
 
 def content_of(rows: Iterable[tuple[Any, ...]]) -> str:
-    """The content of decisions or readings by hand: their columns behind `link`, in the order in which they came."""
+    """The content of decisions, readings by hand, responses: their columns behind `link`, as they came."""
     return sha256(canonical([list(row) for row in rows]))

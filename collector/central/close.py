@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from collector.central.bounds import ESTIMATED, MISSING, end_of, estimated_end, no_meter, start_of
 from collector.central.canonical import canonical, sha256
-from collector.central.case import Bound, Case, Stretch, billed, consumption, kwh
+from collector.central.case import Bound, Case, Stretch, billed, consumption, kwh, stretch_of
 from collector.central.edge_value import VALID, Doubt
 from collector.central.estimation import NO_MONTHS, Used
 from collector.central.monthly_checks import POINT_CHECKS, ROW_CHECKS
@@ -24,6 +24,8 @@ from collector.localtime import next_month, rfc3339
 from collector.model import BillingReading, Finding, RowStatus
 
 _KEPT_MONTHS = 13  # a year, and the month that lies a year back
+# How a month that was billed, or held with a number, is remembered by those after it.
+_HOW: Mapping[RowStatus, Literal["", "estimated", "held"]] = {"ready": "", "estimated": "estimated", "held": "held"}
 
 
 class Row(NamedTuple):
@@ -37,21 +39,28 @@ class Row(NamedTuple):
     proof: dict[str, Any]
 
 
+class _Shared(NamedTuple):
+    """What all rows of a point have in common: what is said of the point, and what each proof says of it."""
+
+    findings: tuple[Finding, ...]
+    proof: Mapping[str, Any]
+
+
 def close_point(case: Case) -> list[Row]:
     """The rows of a point, in the order of its registers."""
     stretches = {
-        code: [Stretch(item, start_of(case, item, code), end_of(case, item, code)) for item in case.segments]
+        code: [stretch_of(case, item, start_of(case, item, code), end_of(case, item, code)) for item in case.segments]
         for code in billed(case.point.tariffs)
     }
-    shared = tuple(
-        _finding(case, meter, "", doubt) for check in POINT_CHECKS for meter, doubt in check(case, stretches)
-    )
+    found = [_finding(case, meter, "", doubt) for check in POINT_CHECKS for meter, doubt in check(case, stretches)]
+    shared = _Shared(tuple(found), _proof_of_point(case))
     return [_decided(case, code, parts, shared) for code, parts in stretches.items()]
 
 
 def quality(findings: Iterable[Finding]) -> str:
     """The quality of a row: every code that a finding gives it, by number, or that it is valid."""
-    codes = {finding.quality for finding in findings} - {VALID}
+    codes = {finding.quality for finding in findings}
+    codes.discard(VALID)
     if not codes:
         return VALID
     return " ".join(sorted(codes, key=lambda code: [int(part) for part in code.split(".")]))
@@ -70,7 +79,7 @@ def subject_of(reading: BillingReading, findings: Iterable[Finding]) -> str:
 # ----------------------------------------------------------------------------- one row
 
 
-def _decided(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...]) -> Row:
+def _decided(case: Case, code: str, stretches: Sequence[Stretch], shared: _Shared) -> Row:
     """The row, with what a person decided about it as it is."""
     row = _row(case, code, stretches, shared)
     decision = case.decided.get(code)
@@ -88,12 +97,12 @@ def _decided(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[
         said = _finding(case, row.reading.meter, code, Doubt("accepted", "info", VALID, decision.at, text))
         findings = (*row.findings, said)
         status: RowStatus = "ready" if row.reading.end_kwh is not None else row.reading.status
-        reading = row.reading.model_copy(update={"status": status})
+        reading = row.reading._replace(status=status)
         return Row(reading, findings, {**row.proof, "decision": proof, "carried": _carried(case, code, _used(reading))})
     number = "no reading" if row.reading.end_kwh is None else f"{row.reading.end_kwh:f} kWh"
     doubt = Doubt("rejected", "hold", MISSING, decision.at, f"{number} was {text}")
     end = Bound(None, None, "", row.proof["segments"][-1]["end"] if stretches else None, (doubt,))
-    parts = [*stretches[:-1], stretches[-1]._replace(end=end)] if stretches else []
+    parts = _ending(case, stretches, end) if stretches else []
     row = _row(case, code, parts, shared)
     row = row._replace(proof={**row.proof, "decision": proof, "carried": _carried(case, code, None, rejected=True)})
     return _estimated(case, code, parts, shared, row)
@@ -103,22 +112,22 @@ def _by(who: str, at: int) -> str:
     return f"{who} at {rfc3339(at)}"
 
 
-def _estimated(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...], row: Row) -> Row:
+def _estimated(case: Case, code: str, stretches: Sequence[Stretch], shared: _Shared, row: Row) -> Row:
     """The row with an estimate in the place of what is missing, where the utility wants one."""
     if row.reading.end_kwh is not None or case.utility.estimation is None or not stretches:
         return row
     end = estimated_end(case, code, stretches[-1], row.findings)
     if end is None:
         return row
-    parts = [*stretches[:-1], stretches[-1]._replace(end=end)]
+    parts = _ending(case, stretches, end)
     said = tuple(_finding(case, row.reading.meter, code, doubt) for doubt in end.doubts)
     # What is missing was said with level hold; it explains the estimate and does not hold it.
     findings = (
-        *(item.model_copy(update={"level": "info"}) if _is_lack(item) else item for item in row.findings),
+        *(item._replace(level="info") if _is_lack(item) else item for item in row.findings),
         *said,
     )
     guessed = _row(case, code, parts, shared)
-    reading = guessed.reading.model_copy(update={"status": "estimated", "quality": quality(findings)})
+    reading = guessed.reading._replace(status="estimated", quality=quality(findings))
     carried = _carried(case, code, _used(reading), rejected=row.proof["carried"].get("rejected", False))
     proof = {**guessed.proof, "carried": carried}
     if "decision" in row.proof:
@@ -126,18 +135,25 @@ def _estimated(case: Case, code: str, stretches: Sequence[Stretch], shared: tupl
     return Row(reading, findings, proof)
 
 
+def _ending(case: Case, stretches: Sequence[Stretch], end: Bound) -> list[Stretch]:
+    """The stretches with another end."""
+    *earlier, last = stretches
+    return [*earlier, stretch_of(case, last.segment, last.start, end)]
+
+
 def _is_lack(finding: Finding) -> bool:
     return finding.check in ("missing", "rejected")
 
 
-def _row(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Finding, ...]) -> Row:
+def _row(case: Case, code: str, stretches: Sequence[Stretch], shared: _Shared) -> Row:
     point, decimals = case.point, case.utility.decimals
     segment = stretches[-1].segment if stretches else None
     end = stretches[-1].end if stretches else no_meter(case)
     start = stretches[0].start if stretches else None
     meter = "" if segment is None else segment.meter
-    findings = shared + tuple(_finding(case, meter, code, doubt) for doubt in _doubts(case, code, stretches, end))
-    reading = BillingReading.model_construct(
+    own = (_finding(case, meter, code, doubt) for doubt in _doubts(case, code, stretches, end))
+    findings = (*shared.findings, *own)
+    reading = BillingReading(
         period=case.period,
         utility=case.utility.id,
         account=point.account,
@@ -157,7 +173,7 @@ def _row(case: Case, code: str, stretches: Sequence[Stretch], shared: tuple[Find
         quality=quality(findings),
         revision=0,
     )
-    return Row(reading, findings, _proof(case, code, stretches, _used(reading)))
+    return Row(reading, findings, _proof(case, code, stretches, shared, _used(reading)))
 
 
 def _doubts(case: Case, code: str, stretches: Sequence[Stretch], end: Bound) -> Iterable[Doubt]:
@@ -176,7 +192,7 @@ def _status(end: Bound, findings: Iterable[Finding]) -> RowStatus:
 
 
 def _finding(case: Case, meter: str, code: str, doubt: Doubt) -> Finding:
-    return Finding.model_construct(
+    return Finding(
         point=case.point.point,
         meter=meter,
         register_=code,
@@ -193,10 +209,8 @@ def _finding(case: Case, meter: str, code: str, doubt: Doubt) -> Finding:
 
 def _used(reading: BillingReading) -> Used | None:
     """What later months are held against."""
-    how: Mapping[RowStatus, Literal["", "estimated", "held"]] = {"ready": "", "estimated": "estimated", "held": "held"}
-    if reading.consumption_kwh is None or reading.status not in how:
-        return None
-    return Used(reading.consumption_kwh, how[reading.status])
+    how = _HOW.get(reading.status)
+    return None if reading.consumption_kwh is None or how is None else Used(reading.consumption_kwh, how)
 
 
 def _carried(case: Case, code: str, used: Used | None, *, rejected: bool = False) -> dict[str, Any]:
@@ -207,7 +221,7 @@ def _carried(case: Case, code: str, used: Used | None, *, rejected: bool = False
     return {**carried, "rejected": True} if rejected else carried
 
 
-def _proof(case: Case, code: str, stretches: Sequence[Stretch], used: Used | None) -> dict[str, Any]:
+def _proof_of_point(case: Case) -> Mapping[str, Any]:
     point, utility = case.point, case.utility
     return {
         "schema": 1,
@@ -222,6 +236,12 @@ def _proof(case: Case, code: str, stretches: Sequence[Stretch], used: Used | Non
             "closing": case.closing.at,
         },
         "utility": {"id": utility.id, "digest": utility.digest, "decimals": utility.decimals},
+    }
+
+
+def _proof(case: Case, code: str, stretches: Sequence[Stretch], shared: _Shared, used: Used | None) -> dict[str, Any]:
+    return {
+        **shared.proof,
         "carried": _carried(case, code, used),
         "segments": [
             {
@@ -233,7 +253,7 @@ def _proof(case: Case, code: str, stretches: Sequence[Stretch], used: Used | Non
                 "start": start.proof,
                 "end": end.proof,
             }
-            for segment, start, end in stretches
+            for segment, start, end, _ in stretches
         ],
     }
 

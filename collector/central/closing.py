@@ -39,7 +39,7 @@ from collector.exits import CheckFailed, Unreachable, UsageFault
 from collector.model import BillingReading, Finding
 from drivers import profile as profiles
 
-_AT_ONCE = 2000  # points: some ten MiB of snapshots and JSON
+_AT_ONCE = 500  # points: some MiB of snapshots and JSON, few enough for a processor's caches
 _TRIES = 5  # a close that somebody else overtook computes again; two at once make one wait, no third comes by chance
 MOST_SHOWN = 200  # rows and exceptions that are handed back for a person to read; the files have all
 
@@ -272,7 +272,9 @@ def _entries(connection: Connection, gathering: Gathering, revision: int) -> Ite
     members = gathering.members
     for start in range(0, len(members), _AT_ONCE):
         chunk = members[start : start + _AT_ONCE]
-        stored = ledger.newest(connection, gathering.period, [member.point.point for member in chunk])
+        # A point's rows of a period are all of one utility (Rule 1 of gathering): before its first run there are none.
+        names = [member.point.point for member in chunk] if revision > 1 else []
+        stored = ledger.newest(connection, gathering.period, names)
         entries: list[Entry] = []
         fresh: list[Entry] = []
         for case in gathering.cases(connection, chunk, stored):

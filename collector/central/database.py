@@ -1,8 +1,9 @@
 """The tables of the centre's registry, ledger and kept snapshots (SQLAlchemy Core), and what their SQL has in common.
 
 Rule 1. Nothing here is changed in place except `gateway_status`, the ends of a segment and whether an act is taken:
-        points and bindings get new versions, the ledger gets new revisions, evidence, quarantine and findings only grow. What a bill rests on
-        (ledger, runs, links, decisions, readings by hand) the database itself refuses to change or delete.
+        points and bindings get new versions, the ledger gets new revisions, evidence, quarantine and findings only
+        grow. What a bill rests on (ledger, runs, links, decisions, readings by hand, responses) the database itself
+        refuses to change or delete.
 Rule 2. Instants are whole milliseconds UTC, kWh and ratios are text of exact decimals, documents are JSON text.
 Rule 3. Tables change by Alembic migrations only (`collector/central/migrations`), from the first one on.
 """
@@ -126,6 +127,7 @@ binding = Table(
 
 # Which meter hung at which point. `from_ms` null: since ever (imported); `to_ms` null: still. `initial` and `final`:
 # JSON of OBIS code -> whole Wh from the acts that opened and closed it, whose hashes are `opened_by` and `closed_by`.
+# `ratio`: the transformers' by the act that opened it; null where no act says one, or a later act changed it.
 segment = Table(
     "segment",
     metadata,
@@ -138,6 +140,7 @@ segment = Table(
     Column("final", Text),
     Column("opened_by", String(71)),
     Column("closed_by", String(71)),
+    Column("ratio", String(40)),
     Index("segment_point", "point"),
     Index("segment_meter", "meter"),
 )
@@ -294,8 +297,9 @@ utility_profile = Table(
     Column("text", Text, nullable=False),
 )
 
-# What was done with the ledger, one link each, chained by SHA-256 (collector.central.chain). `kind`: close, decision or
-# manual. `what`: JSON that says to which rows it belongs. `content`: SHA-256 over those rows. `id` has no holes.
+# What was done with the ledger, one link each, chained by SHA-256 (collector.central.chain). `kind`: close, decision,
+# manual or response. `what`: JSON that says to which rows it belongs. `content`: SHA-256 over those rows. `id` has no
+# holes.
 ledger_link = Table(
     "ledger_link",
     metadata,
@@ -341,6 +345,22 @@ manual_reading = Table(
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Index("manual_reading_period_point", "period", "point"),
+)
+
+# What a utility answered about an account of a period: the newest counts. `revision`: of the account's newest row in
+# what was answered. `verdict`: accepted or refused. Who noted it and when: the link's.
+response = Table(
+    "response",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("link", BigInteger, nullable=False),
+    Column("period", String(7), nullable=False),
+    Column("utility", Name, nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("verdict", String(8), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("response_period_utility", "period", "utility"),
 )
 
 # What the checks at the door said of a snapshot that was accepted: once a day for each meter and check.

@@ -13,7 +13,7 @@ Rule 4. A doubt is data. It holds the row or explains it; it never changes or dr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from collector import localtime
@@ -69,18 +69,17 @@ class Growth(NamedTuple):
         return self.watt * (later.time - earlier.time + STALE) // HOUR + digit
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What is known of a meter near an edge, register -> values, oldest first. `frozen`: the askings that gave them.
 
     `askings`: when asked -> the snapshot as it came, with its batch's key and digest. `clocks`: when asked -> what the
     meter's clock said and the gateway's zone, also of the day before.
     """
 
-    live: Mapping[str, Sequence[TimedValue]] = field(default_factory=dict)
-    frozen: Mapping[str, Sequence[TimedValue]] = field(default_factory=dict)
-    askings: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    clocks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    live: Mapping[str, Sequence[TimedValue]] = MappingProxyType({})
+    frozen: Mapping[str, Sequence[TimedValue]] = MappingProxyType({})
+    askings: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+    clocks: Mapping[int, tuple[str, str]] = MappingProxyType({})
 
 
 NOTHING_SEEN = Seen()
@@ -96,8 +95,7 @@ class EdgeValue(NamedTuple):
     doubts: tuple[Doubt, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(NamedTuple):
     """A register of the meter at a point. `start`, `end`: when the meter hung there (None: since ever, or still).
 
     `initial`: what the act that hung it says of the register. `zone`: for times in sentences.
@@ -148,7 +146,7 @@ def _frozen(edge: Edge, dial: Dial, seen: Seen, askings: Sequence[TimedValue]) -
         shown = ", ".join(f"{kilo(other)} kWh at {wall(times[other][0], dial.zone)}" for other in others)
         text = f"{named} changed: other askings gave {shown}"
         doubts.append(Doubt("frozen-changed", level, SUSPECT, times[others[0]][0], text))
-    if _without_checksum(seen, times[wh]):
+    if _without_checksum(seen.askings[at] for at in times[wh] if at in seen.askings):
         doubts.append(_unchecked(named, edge.at))
     if (beside := _beside_live(edge, dial, seen, wh)) is not None:
         shown = f"{kilo(beside.value)} kWh at {wall(beside.time, dial.zone)}"
@@ -167,9 +165,9 @@ def _frozen(edge: Edge, dial: Dial, seen: Seen, askings: Sequence[TimedValue]) -
     return EdgeValue("frozen", edge.at, wh, proof, tuple(doubts))
 
 
-def _without_checksum(seen: Seen, askings: Iterable[int]) -> bool:
+def _without_checksum(askings: Iterable[Mapping[str, Any]]) -> bool:
     """Whether one of these askings had no checksum."""
-    return any(UNCHECKED in seen.askings[at]["snapshot"].get("quality", ()) for at in askings if at in seen.askings)
+    return any(UNCHECKED in asking["snapshot"].get("quality", ()) for asking in askings)
 
 
 def _unchecked(named: str, time: int) -> Doubt:
@@ -215,11 +213,12 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
     if (why := _unwitnessed(dial, earlier, own, later)) is not None:
         text = f"{kilo(own.value)} kWh, read at {wall(own.time, dial.zone)}, {why}"
         doubts.append(Doubt("unconfirmed", "hold", SUSPECT, own.time, text))
+    kept = seen.askings.get(own.time)
     # An interval snapshot is not kept: what the meter's kept ones near the edge say holds for it too.
-    askings = [own.time] if own.time in seen.askings else seen.askings
-    if _without_checksum(seen, askings):
+    if _without_checksum(seen.askings.values() if kept is None else (kept,)):
         doubts.append(_unchecked(f"{kilo(own.value)} kWh, read at {wall(own.time, dial.zone)},", own.time))
-    if (other := _conflicting(dial, seen, own)) is not None:
+    other = None if kept is None else kept["snapshot"].get("registers", {}).get(dial.code)
+    if other is not None and other != own.value:
         text = f"two snapshots of {wall(own.time, dial.zone)} differ: {kilo(own.value)} kWh and {kilo(other)} kWh"
         doubts.append(Doubt("conflict", "hold", SUSPECT, own.time, text))
     if abs(own.time - edge.at) > NEAR:
@@ -233,7 +232,7 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
         "wh": own.value,
         "before": None if earlier is None else list(earlier),
         "after": None if later is None else list(later),
-        "askings": [_asking(dial, seen, own)],
+        "askings": [kept if kept is not None and other == own.value else _stored(dial, own)],
     }
     return EdgeValue("live", own.time, own.value, proof, tuple(doubts))
 
@@ -264,7 +263,7 @@ def _unwitnessed(dial: Dial, earlier: TimedValue | None, own: TimedValue, later:
         return "has no accepted value before it that confirms it"
     for first, second, beside in ((earlier, own, earlier), (own, later, later)):
         step = dial.growth.ahead(first.value, second.value)
-        if not 0 <= step <= (most := dial.most(first, second)):
+        if not 0 <= step <= (most := dial.growth.most(dial.code, first, second)):
             shown = f"does not fit {kilo(beside.value)} kWh at {wall(beside.time, dial.zone)}"
             if step < 0:
                 return f"{shown}: a register never falls"
@@ -272,18 +271,8 @@ def _unwitnessed(dial: Dial, earlier: TimedValue | None, own: TimedValue, later:
     return None
 
 
-def _conflicting(dial: Dial, seen: Seen, own: TimedValue) -> int | None:
-    """What a kept snapshot of the same instant says otherwise."""
-    asking = seen.askings.get(own.time)
-    kept = None if asking is None else asking["snapshot"].get("registers", {}).get(dial.code)
-    return kept if kept is not None and kept != own.value else None
-
-
-def _asking(dial: Dial, seen: Seen, own: TimedValue) -> Mapping[str, Any]:
-    """The snapshot that gave the value; of an interval snapshot, which nobody keeps, what the series hold."""
-    asking = seen.askings.get(own.time)
-    if asking is not None and asking["snapshot"].get("registers", {}).get(dial.code) == own.value:
-        return asking
+def _stored(dial: Dial, own: TimedValue) -> Mapping[str, Any]:
+    """What proves a value of an interval snapshot, which nobody keeps: what the series hold."""
     return {"series": {"kind": "live", "meter": dial.meter, "time": own.time, "registers": {dial.code: own.value}}}
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, select
 
 from collector.central.database import evidence, insert_new, names_in_chunks, quarantine
 
+_AT_ONCE = 1000  # rows that are taken from the database at a time
+
 
 class Evidence(NamedTuple):
     """An accepted snapshot of class `keep`. `snapshot`: its JSON; `sha256`: of the batch as it came; `zone`: the
@@ -67,8 +69,8 @@ def evidence_of(connection: Connection, meters: Collection[str], start: int, end
         # The key last: of two snapshots of one instant the same one counts in every database, also a restored one.
         order = (evidence.c.meter, evidence.c.asked, *evidence.primary_key.columns)
         query = select(*columns).where(evidence.c.meter.in_(names), asked).order_by(*order)
-        for row in connection.execute(query):
-            yield Evidence(*row)
+        for some in connection.execute(query).partitions(_AT_ONCE):
+            yield from map(Evidence._make, some)
 
 
 def quarantined(
@@ -88,5 +90,5 @@ def quarantined(
         [ordered] if meters is None else [ordered.where(quarantine.c.meter.in_(c)) for c in names_in_chunks(meters)]
     )
     for query in queries:
-        for row in connection.execution_options(yield_per=1000).execute(query):
+        for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
             yield Quarantined(*row)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from collector.central import decisions, ledger
+from collector.central import decisions, ledger, responses
 from collector.central.case import Decision
 from collector.central.close import subject_of
 from collector.central.engine import writing
@@ -45,6 +45,13 @@ def exceptional(connection: Connection, period: str, utility: str, *, warned: bo
             yield Exceptional(entry, (*holds, *warns) or entry.findings)
         elif warned and warns:
             yield Exceptional(entry, warns)
+
+
+def refused(connection: Connection, period: str, utility: str) -> list[responses.Response]:
+    """The accounts that the utility refused, by name, as long as nothing newer was sent or answered of them."""
+    runs = ledger.runs(connection, period, utility)
+    standing = responses.standing(connection, period, utility, runs[-1].revision) if runs else {}
+    return [item for _, item in sorted(standing.items()) if item.verdict == "refused"]
 
 
 def decide(

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from collector import localtime
-from collector.central import chain, ledger
+from collector.central import chain, ledger, responses
 from collector.central import utility as utilities
 from collector.central.billing_files import BILLING, billing_cells
 from collector.central.canonical import canonical
@@ -48,9 +48,12 @@ def explain(books: Books, point: str, period: str) -> Iterator[str]:
                 f"{period} of {point} is not closed, or there is no such point; see `close {period} --preview`"
             )
         links = {link.what: link for link in chain.links(connection) if link.kind == "close"}
+        newest = [entries[-1] for entries in versions.values()]
+        row = newest[0].reading
+        answers = responses.given(connection, period, row.utility, row.account)
     for entries in versions.values():
         yield from _register(books, entries, links)
-    newest = [entries[-1] for entries in versions.values()]
+    yield from map(_answered, answers)
     yield from _month(books, newest)
 
 
@@ -175,6 +178,15 @@ def _version(entry: Entry, links: Mapping[str, chain.Link]) -> Iterator[str]:
     link = links.get(what)
     by = "" if link is None else f", closed by {link.who or 'nobody noted'} at {rfc3339(link.at)}, link {link.id}"
     yield f"  r{row.revision}: {_kwh(row.end_kwh)} {row.status}{by}; digest {entry.digest}"
+
+
+def _answered(item: responses.Response) -> str:
+    when = rfc3339(item.at)
+    why = f": {item.reason}" if item.reason else ""
+    return (
+        f"{item.utility} {item.verdict} what account {item.account} was sent with r{item.revision}{why} "
+        f"(entered by {item.who} at {when}, link {item.link})"
+    )
 
 
 def _sent(out: Path, entry: Entry) -> Iterator[str]:

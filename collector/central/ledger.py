@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, cast, func, insert, select
+from sqlalchemy import Row as SqlRow
 from sqlalchemy.dialects.postgresql import JSON
 
 from collector.central import chain
@@ -28,8 +29,9 @@ from collector.central.estimation import PastMonths
 from collector.exits import CheckFailed
 from collector.model import BillingReading, Finding
 
+_DECIMALS = ("start_kwh", "end_kwh", "ratio", "consumption_kwh")
 REVISED = "revised"  # the one finding that the ledger itself adds
-_AT_ONCE = 1000  # rows that are read again at a time, when a folder is written from the ledger
+_AT_ONCE = 1000  # rows that are taken from the table at a time
 
 
 class Place(NamedTuple):
@@ -71,7 +73,7 @@ class Run(NamedTuple):
 
 def entry(closed: ClosedRow, revision: int, replaced: Entry | None) -> Entry:
     """The row version that a close gives; `replaced` is the one that it takes the place of."""
-    reading = closed.reading.model_copy(update={"revision": revision})
+    reading = closed.reading._replace(revision=revision)
     findings = closed.findings
     if replaced is not None:
         findings = (*findings, _revised(reading, replaced.reading, closed.proof["point"]["closing"]))
@@ -81,7 +83,7 @@ def entry(closed: ClosedRow, revision: int, replaced: Entry | None) -> Entry:
 def same(closed: ClosedRow, stored: Entry) -> bool:
     """Whether a close says what the ledger says already."""
     return (
-        row_text(closed.reading.model_copy(update={"revision": stored.reading.revision})) == stored.row
+        row_text(closed.reading._replace(revision=stored.reading.revision)) == stored.row
         and _place(closed.proof) == stored.place
         and closed.findings == tuple(finding for finding in stored.findings if finding.check != REVISED)
     )
@@ -89,12 +91,21 @@ def same(closed: ClosedRow, stored: Entry) -> bool:
 
 def row_text(reading: BillingReading) -> str:
     """The canonical JSON of a reading: keys sorted, no blanks, decimals as text without exponent."""
-    fields = dict(vars(reading))
+    fields = reading._asdict()
     fields["register"] = fields.pop("register_")
-    for name in ("start_kwh", "end_kwh", "ratio", "consumption_kwh"):
+    for name in _DECIMALS:
         if fields[name] is not None:
             fields[name] = f"{fields[name]:f}"
     return canonical(fields)
+
+
+def _reading(row: str) -> BillingReading:
+    """What `row_text` made a text of."""
+    fields = parsed(row)
+    for name in _DECIMALS:
+        if fields[name] is not None:
+            fields[name] = Decimal(fields[name])
+    return BillingReading(register_=fields.pop("register"), **fields)
 
 
 def digest_of(row: str, evidence: str) -> str:
@@ -112,8 +123,8 @@ def read_entry(row: str, evidence: str, digest: str) -> Entry:
     if digest_of(row, evidence) != digest:
         raise CheckFailed(f"the ledger was altered: this row does not have the digest {digest}: {row}")
     proof = parsed(evidence)
-    findings = tuple(Finding(**finding) for finding in proof["findings"])
-    return Entry(BillingReading.model_validate_json(row), findings, _place(proof), row, evidence, digest)
+    findings = tuple(Finding(register_=finding.pop("register"), **finding) for finding in proof["findings"])
+    return Entry(_reading(row), findings, _place(proof), row, evidence, digest)
 
 
 def _place(evidence: Mapping[str, Any]) -> Place:
@@ -124,7 +135,7 @@ def _place(evidence: Mapping[str, Any]) -> Place:
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    fields = dict(finding)
+    fields = finding._asdict()
     fields["register"] = fields.pop("register_")
     return fields
 
@@ -215,7 +226,7 @@ def state(connection: Connection, period: str, utility: str, revision: int) -> I
     where = (ledger.c.period == period, ledger.c.utility == utility, ledger.c.revision <= revision)
     query = select(ledger.c.id, ledger.c.row, ledger.c.evidence, ledger.c.digest).where(*where)
     latest: dict[tuple[str, str], tuple[int, int, tuple[str, int, str, str]]] = {}
-    for number, *stored in connection.execution_options(yield_per=_AT_ONCE).execute(query.order_by(ledger.c.id)):
+    for number, *stored in connection.execute(query.order_by(ledger.c.id).execution_options(yield_per=_AT_ONCE)):
         item = read_entry(*stored)
         reading = item.reading
         key = (reading.point, reading.register_)
@@ -235,46 +246,45 @@ def file_order(item: Entry) -> tuple[str, int, str, str]:
 
 def _newest(
     connection: Connection, period: str, points: Collection[str], *more: ColumnElement[str]
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[SqlRow[*tuple[Any, ...]]]:
     """(point, register, row, digest, more ...) of the latest revision of each register."""
     columns = (ledger.c.point, ledger.c.register, ledger.c.row, ledger.c.digest, *more)
     order = (ledger.c.point, ledger.c.register, ledger.c.revision.desc())
     for names in names_in_chunks(points):
         where = (ledger.c.period == period, ledger.c.point.in_(names))
-        last: tuple[str, str] | None = None
-        for found in connection.execute(select(*columns).where(*where).order_by(*order)):
-            if (found[0], found[1]) != last:
-                last = (found[0], found[1])
-                yield tuple(found)
+        last: Sequence[str] | None = None
+        for some in connection.execute(select(*columns).where(*where).order_by(*order)).partitions(_AT_ONCE):
+            for found in some:
+                if found[:2] != last:
+                    last = found[:2]
+                    yield found
 
 
 # ----------------------------------------------------------------------------- adding
 
 
-class Storable(NamedTuple):
-    """A row version as the table has it, but for when it was added."""
-
-    period: str
-    utility: str
-    point: str
-    register: str
-    revision: int
-    row: str
-    evidence: str
-    digest: str
+Storable = dict[str, Any]  # a row version as the table has it, by column, but for when it was added
 
 
 def storable(item: Entry) -> Storable:
     """A row version on its way into the table."""
     reading = item.reading
-    key = (reading.period, reading.utility, reading.point, reading.register_, reading.revision)
-    return Storable(*key, item.row, item.evidence, item.digest)
+    return {
+        "period": reading.period,
+        "utility": reading.utility,
+        "point": reading.point,
+        "register": reading.register_,
+        "revision": reading.revision,
+        "row": item.row,
+        "evidence": item.evidence,
+        "digest": item.digest,
+    }
 
 
 def append(connection: Connection, rows: Sequence[Storable], now: int) -> None:
     """Add row versions."""
     if rows:
-        connection.execute(insert(ledger), [{**row._asdict(), "at": now} for row in rows])
+        connection.execute(insert(ledger), [{**row, "at": now} for row in rows])
 
 
 def append_run(connection: Connection, period: str, utility: str, run: Run, profile: str, *, who: str) -> None:
@@ -293,4 +303,4 @@ def rows_of_run(connection: Connection, period: str, utility: str, revision: int
     """(point, register, digest) of the rows that a run added."""
     where = (ledger.c.period == period, ledger.c.utility == utility, ledger.c.revision == revision)
     found = connection.execute(select(ledger.c.point, ledger.c.register, ledger.c.digest).where(*where))
-    return [(point, register, digest) for point, register, digest in found]
+    return [(point, register, digest) for some in found.partitions(_AT_ONCE) for point, register, digest in some]

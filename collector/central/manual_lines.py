@@ -1,8 +1,9 @@
 """Readings in files: one-line messages, and the lists that elders of houses keep; what is refused is said by line.
 
-A message is `account*reading*reading` or `account reading reading`, in the order of the receipt. A list is CSV with a
-header: account, t1 and, as wanted, flat, meter, t2, t3, t4, total. One account's readings stand on one line. An account
-may itself hold asterisks, semicolons and blanks: it is found among those that are known, never by cutting.
+A message is what the utility itself takes, or `account*reading*reading` or `account reading reading` in the order of
+the receipt (`manual_dialects`). A list is CSV with a header: account, t1 and, as wanted, flat, meter, t2, t3, t4,
+total. One account's readings stand on one line. An account may itself hold asterisks, semicolons and blanks: it is
+found among those that are known, never by cutting.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from collector.central import manual_dialects
 from collector.central.manual_desk import Desk, Refused, Taken
+from collector.central.manual_dialects import Said
 from collector.central.spreadsheet import unguarded
 from drivers.strict_yaml import ConfigError
 
@@ -32,37 +35,30 @@ class Line(NamedTuple):
     taken: Taken | None
 
 
-class _Said(NamedTuple):
-    """A line that can be read: whose it is, what is told, and of which meter (empty: the only one; None: of all)."""
-
-    account: str
-    meter: str | None
-    values: tuple[str, ...]
-
-
 def read(data: bytes, name: str, desk: Desk) -> list[Line]:
     """What each line of a file gives. Nothing is entered yet. Raises ConfigError for what is no text file at all."""
     if len(data) > MOST_BYTES:
         raise ConfigError([f"{name}: {len(data)} bytes; at most {MOST_BYTES}; cut it into several"])
     raw = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     header = _header(raw[0])
-    said: list[tuple[int, _Said | Refused]] = []
+    said: list[tuple[int, Said | Refused]] = []
     for number, bare in enumerate(raw, 1):
         if (number == 1 and header) or not bare.strip():
             continue
         try:
-            text = _text(bare)
-            said.append((number, _row(text, *header) if header else _message(text, desk)))
+            text = line_text(bare)
+            told = _row(text, *header) if header else manual_dialects.read(text, desk.utility, desk.accounts)
+            said.append((number, told))
         except Refused as refused:
             said.append((number, refused))
     return list(_settled(said, name, desk))
 
 
-def _settled(said: list[tuple[int, _Said | Refused]], name: str, desk: Desk) -> Iterator[Line]:
+def _settled(said: list[tuple[int, Said | Refused]], name: str, desk: Desk) -> Iterator[Line]:
     """Every line with its verdict: of two about the same meter the first counts, or none where they differ."""
     lines: dict[tuple[str, str | None], list[tuple[int, tuple[str, ...]]]] = {}
     for number, item in said:
-        if isinstance(item, _Said):
+        if isinstance(item, Said):
             lines.setdefault((item.account, item.meter), []).append((number, item.values))
     for number, item in said:
         if isinstance(item, Refused):
@@ -78,7 +74,7 @@ def _settled(said: list[tuple[int, _Said | Refused]], name: str, desk: Desk) -> 
             yield _line(number, item, name, desk)
 
 
-def _line(number: int, said: _Said, name: str, desk: Desk) -> Line:
+def _line(number: int, said: Said, name: str, desk: Desk) -> Line:
     source = f"{name}:{number}"
     try:
         if said.meter is None:
@@ -92,7 +88,8 @@ def _line(number: int, said: _Said, name: str, desk: Desk) -> Line:
     return Line(number, said.account, "accepted", "; ".join(taken.notices), taken)
 
 
-def _text(bare: bytes) -> str:
+def line_text(bare: bytes) -> str:
+    """A line of a file that somebody sent. Raises Refused for what is no line of text."""
     try:
         text = bare.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -102,31 +99,6 @@ def _text(bare: bytes) -> str:
     if not text.replace("\t", "").isprintable():
         raise Refused("the line holds characters that cannot be printed")
     return text
-
-
-# ----------------------------------------------------------------------------- messages
-
-
-def _message(text: str, desk: Desk) -> _Said:
-    """`account*1111*2222` or `account 1111 2222`."""
-    known: list[_Said] = []
-    for separator in ("*", " "):
-        parts = text.strip().split(separator)
-        for cut in range(len(parts) - 1, 0, -1):
-            account = separator.join(parts[:cut])
-            if account in desk.accounts:
-                known.append(_Said(account, None, tuple(parts[cut:])))
-    fitting = [said for said in known if len(said.values) == len(desk.accounts[said.account])]
-    if len({said.account for said in fitting}) > 1:
-        raise Refused(
-            f"this may be account {' or '.join(said.account for said in fitting)}; send it with the other sign"
-        )
-    if fitting or known:
-        return (fitting or known)[0]
-    raise Refused(
-        f"no account of {desk.utility.id} begins this line; a message is ACCOUNT*READING*READING or ACCOUNT READING "
-        "READING, one account each, whole kWh"
-    )
 
 
 # ----------------------------------------------------------------------------- lists
@@ -153,7 +125,7 @@ def _header(bare: bytes) -> tuple[list[str], str] | None:
     return columns, delimiter
 
 
-def _row(text: str, columns: list[str], delimiter: str) -> _Said:
+def _row(text: str, columns: list[str], delimiter: str) -> Said:
     try:
         (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError) as error:
@@ -167,7 +139,7 @@ def _row(text: str, columns: list[str], delimiter: str) -> _Said:
     _check_total(row, values)
     if not row["account"]:
         raise Refused("no account")
-    return _Said(row["account"], row.get("meter", ""), tuple(values))
+    return Said(row["account"], row.get("meter", ""), tuple(values))
 
 
 def _check_total(row: Mapping[str, str], values: list[str]) -> None:

@@ -10,9 +10,10 @@ Rule 2. Its sentence names what was found and what was expected; its code is tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
-from collector.central.case import Bound, Case, Stretch, hangs_at_closing, kwh, turned_over
+from collector.central.case import Case, Stretch, hangs_at_closing, kwh
 from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, wall
 from collector.central.tariff_hours import switched
 from collector.central.usage_checks import too_much, unusual, zero
@@ -31,10 +32,10 @@ PointCheck = Callable[[Case, Mapping[str, Sequence[Stretch]]], Iterable[tuple[st
 def backwards(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
     """A dial that ends below its start, and did not turn over."""
     for stretch in stretches:
-        segment, start, end = stretch
+        segment, start, end, _ = stretch
         if start.units is None or end.units is None or end.time is None or end.units >= start.units:
             continue
-        if not turned_over(case, stretch):
+        if not stretch.turned:
             low, high = (kwh(bound.units, case.utility.decimals) for bound in (end, start))
             text = f"{code} of {segment.meter} ends with {low} kWh, below the {high} kWh that it started from"
             yield Doubt("backwards", "hold", OVERFALL, end.time, text)
@@ -43,7 +44,7 @@ def backwards(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[D
 def rollover(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
     """A dial that began again from 0: the cause of an end below its start."""
     for stretch in stretches:
-        if over := turned_over(case, stretch):
+        if over := stretch.turned:
             start, end, whole = (kwh(n, case.utility.decimals) for n in (stretch.start.units, stretch.end.units, over))
             text = f"{code} of {stretch.segment.meter} turned over: from {start} kWh through {whole} kWh to {end} kWh"
             yield Doubt("rollover", "warn", OVERFLOW, stretch.end.time or case.closing.at, text)
@@ -51,12 +52,11 @@ def rollover(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
 
 def below_sent(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
     """A number below the one that was sent for the month before: the same dial, cut to fewer places since."""
-    before, end = case.previous.get(code), stretches[-1].end
-    now = kwh(end.units, case.utility.decimals)
-    if before is None or before.end_kwh is None or now is None or before.status not in ("ready", "estimated"):
+    before, last = case.previous.get(code), stretches[-1]
+    if before is None or before.end_kwh is None or before.status not in ("ready", "estimated"):
         return
-    last = stretches[-1]
-    if before.meter != last.segment.meter or now >= before.end_kwh or turned_over(case, last):
+    end, now = last.end, kwh(last.end.units, case.utility.decimals)
+    if now is None or now >= before.end_kwh or before.meter != last.segment.meter or last.turned:
         return
     if last.start.units is not None and end.units is not None and end.units >= last.start.units:
         text = (
@@ -71,7 +71,7 @@ def replaced(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
     if len(stretches) < 2:
         return
     parts = []
-    for segment, start, end in stretches:
+    for segment, start, end, _ in stretches:
         dials = (kwh(bound.units, case.utility.decimals) for bound in (start, end))
         low, high = ("?" if dial is None else f"{dial:f}" for dial in dials)
         parts.append(f"{segment.meter} from {low} to {high} kWh")
@@ -131,25 +131,30 @@ def by_themselves(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable
     for stretches in rows.values():
         if not stretches:
             continue
-        segment, _, end = stretches[-1]
-        for asking in _askings(segment.meter, end):
-            if (segment.meter, asking.asked) not in looked:
-                looked.add((segment.meter, asking.asked))
-                for check in ASKING_CHECKS:
-                    for doubt in check(asking, case.devices[segment.meter], case.utility.checks):
-                        yield segment.meter, doubt
+        meter, proof = stretches[-1].segment.meter, stretches[-1].end.proof
+        kept = _kept(proof)
+        if proof is None or kept is None or (meter, kept["snapshot"]["asked"]) in looked:
+            continue
+        asking = _asking(meter, proof, kept)
+        looked.add((meter, asking.asked))
+        for check in ASKING_CHECKS:
+            for doubt in check(asking, case.devices[meter], case.utility.checks):
+                yield meter, doubt
 
 
-def _askings(meter: str, bound: Bound) -> Iterable[Asking]:
-    """The snapshots that gave the value of a bound."""
-    proof = bound.proof or {}
-    for kept in list(proof.get("askings", ()))[:1]:
-        if (snapshot := kept.get("snapshot")) is not None:
-            registers = snapshot.get("registers", {})
-            if proof["method"] == "frozen":
-                registers = snapshot.get("frozen", {}).get(proof["month"], {})
-            took = max(0, snapshot.get("answered", snapshot["asked"]) - snapshot["asked"])
-            yield Asking(meter, snapshot["asked"], took, registers, snapshot.get("clock"), kept.get("zone"))
+def _kept(proof: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The first asking that gave a number, if its snapshot is kept."""
+    askings = () if proof is None else proof.get("askings", ())
+    return askings[0] if askings and askings[0].get("snapshot") is not None else None
+
+
+def _asking(meter: str, proof: Mapping[str, Any], kept: Mapping[str, Any]) -> Asking:
+    snapshot = kept["snapshot"]
+    registers = snapshot.get("registers", {})
+    if proof["method"] == "frozen":
+        registers = snapshot.get("frozen", {}).get(proof["month"], {})
+    took = max(0, snapshot.get("answered", snapshot["asked"]) - snapshot["asked"])
+    return Asking(meter, snapshot["asked"], took, registers, snapshot.get("clock"), kept.get("zone"))
 
 
 def drift(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
@@ -196,19 +201,24 @@ def after_removal(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterabl
             yield segment.meter, Doubt("after-removal", "info", UNCHECKED, value.time, text)
 
 
-def ratio_changed(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
-    """The registry's ratio is another than when the month began, and no act in between says so."""
-    if case.was is None or case.was.ratio == case.point.ratio or not case.segments:
+def ratio(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:
+    """The registry's ratio is another than when the month began and no act says so, or another than the act's."""
+    if not case.segments:
         return
-    if not any((item.from_ms or 0) > case.opening.at for item in case.segments):
-        before, now = case.was.ratio, case.point.ratio
-        text = f"the ratio was {before} when the month began and is {now}, and no act changed the meter"
-        yield case.segments[-1].meter, Doubt("ratio", "hold", UNCHECKED, case.closing.at, text)
+    last, now = case.segments[-1], case.point.ratio
+    hung_since = any((item.from_ms or 0) > case.opening.at for item in case.segments)
+    if last.ratio is not None and last.ratio != now:
+        text = f"the act that hung {last.meter} says ratio {last.ratio}, the registry {now}"
+    elif case.was is None or case.was.ratio == now or hung_since:
+        return
+    else:
+        text = f"the ratio was {case.was.ratio} when the month began and is {now}, and no act changed the meter"
+    yield last.meter, Doubt("ratio", "hold", UNCHECKED, case.closing.at, text)
 
 
 ROW_CHECKS: tuple[RowCheck, ...] = (
     backwards, rollover, below_sent, too_much, unusual, replaced, derived, without_act,
 )  # fmt: skip
 POINT_CHECKS: tuple[PointCheck, ...] = (
-    unproven, strangers, split, by_themselves, drift, zero, switched, after_removal, ratio_changed,
+    unproven, strangers, split, by_themselves, drift, zero, switched, after_removal, ratio,
 )  # fmt: skip

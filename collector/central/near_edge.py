@@ -36,9 +36,11 @@ A_DAY_BEFORE = DAY + CLOCK_OFF
 class Near:
     """What is known of one meter near an edge: register -> when asked -> value; when asked -> the snapshot."""
 
+    __slots__ = ("askings", "clocks", "frozen", "live")
+
     def __init__(self) -> None:
-        self.live: dict[str, dict[int, int]] = {}
-        self.frozen: dict[str, dict[int, int]] = {}
+        self.live: dict[str, dict[int, TimedValue]] = {}
+        self.frozen: dict[str, dict[int, TimedValue]] = {}
         self.askings: dict[int, Mapping[str, Any]] = {}
         self.clocks: dict[int, tuple[str, str]] = {}
 
@@ -54,12 +56,14 @@ class Near:
             into = self.frozen.setdefault(code, {})
             pairs = [pair for pair in (*proof["agreed"], *proof["others"]) if pair[0] in kept]
         for time, wh in pairs:
-            into[time] = wh
+            into[time] = TimedValue(time, wh)
 
     def take_live(self, registers: Mapping[str, Around]) -> None:
         """Take in what the series hold around the edge."""
-        for code, around in registers.items():
-            self.live.setdefault(code, {}).update((*around.before, *around.after))
+        for code, (before, after) in registers.items():
+            known = self.live.setdefault(code, {})
+            for value in (*before, *after):
+                known[value.time] = value
 
     def take_kept(self, row: Evidence, edge: Edge) -> None:
         """Take in a kept snapshot, if it can prove something here."""
@@ -73,25 +77,32 @@ class Near:
             self.clocks[row.asked] = (snapshot["clock"], row.zone)
         if not near and not froze:
             return
-        key = {name: getattr(row, name) for name in ("gateway", "spool", "sequence", "position", "sha256", "zone")}
-        self.askings[row.asked] = {**key, "snapshot": snapshot}
+        self.askings[row.asked] = {
+            "gateway": row.gateway,
+            "spool": row.spool,
+            "sequence": row.sequence,
+            "position": row.position,
+            "sha256": row.sha256,
+            "zone": row.zone,
+            "snapshot": snapshot,
+        }
         for month, values in snapshot.get("frozen", {}).items():
             if edge.label is None or _month_end(month, row.zone) != edge.at:
                 continue
             for code, value in values.items():
-                self.frozen.setdefault(code, {})[row.asked] = value
+                self.frozen.setdefault(code, {})[row.asked] = TimedValue(row.asked, value)
 
     def take_frozen(self, stored: Mapping[str, int], edge: Edge) -> None:
         """Take in the frozen values of the series; where nobody knows any more who asked, as one asking."""
         for code, value in stored.items():
             askings = self.frozen.setdefault(code, {})
-            if value not in askings.values():
-                askings.setdefault(edge.at, value)
+            if all(given.value != value for given in askings.values()):
+                askings.setdefault(edge.at, TimedValue(edge.at, value))
 
     def lacks_witness(self, stored: Mapping[str, int], codes: Collection[str]) -> bool:
         """Whether some frozen value of the series came in fewer than two of the askings known so far."""
         wanted = ((stored[code], self.frozen.get(code, {})) for code in codes if code in stored)
-        return any(sum(given == value for given in askings.values()) < 2 for value, askings in wanted)
+        return any(sum(given.value == value for given in askings.values()) < 2 for value, askings in wanted)
 
     def seen(self, codes: Collection[str]) -> Seen:
         """All of it, oldest first."""
@@ -161,5 +172,5 @@ def _month_end(month: str, zone: str) -> int | None:
         return None
 
 
-def _by_time(values: Mapping[int, int]) -> list[TimedValue]:
-    return [TimedValue(time, values[time]) for time in sorted(values)]
+def _by_time(values: Mapping[int, TimedValue]) -> list[TimedValue]:
+    return [values[time] for time in sorted(values)]

@@ -56,7 +56,8 @@ class Meter:
 class Segment:
     """A meter's time at a point. `from_ms` None: since ever; `to_ms` None: still. `profile`, `gateway`: the newest.
 
-    `initial` and `final`: OBIS code -> whole Wh from the acts that opened and closed it, or None.
+    `initial` and `final`: OBIS code -> whole Wh from the acts that opened and closed it, or None. `ratio`: that of the
+    transformers by the act that opened it, or None.
     """
 
     point: str
@@ -68,6 +69,7 @@ class Segment:
     to_ms: int | None
     initial: Mapping[str, int] | None
     final: Mapping[str, int] | None
+    ratio: Decimal | None = None
 
 
 class Version(Protocol):
@@ -186,7 +188,7 @@ _VERSIONS = select(*(point_version.c[item.name] for item in fields(Point))).orde
 )
 # Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
 _SEGMENTS = select(
-    segment.c.point, segment.c.meter, segment.c.from_ms, segment.c.to_ms, segment.c.initial, segment.c.final
+    *(segment.c[name] for name in ("point", "meter", "from_ms", "to_ms", "initial", "final", "ratio"))
 ).order_by(segment.c.point, func.coalesce(segment.c.from_ms, -1), segment.c.id)
 
 
@@ -206,6 +208,6 @@ def _segment(row: Row[*tuple[Any, ...]], meters: Mapping[str, Meter]) -> Segment
     device = meters[row.meter]
     now = device.bindings[-1]
     initial, final = (None if text is None else json.loads(text) for text in (row.initial, row.final))
-    return Segment(
-        row.point, row.meter, device.serial_number, now.profile, now.gateway, row.from_ms, row.to_ms, initial, final
-    )
+    times, dials = (row.from_ms, row.to_ms), (initial, final)
+    ratio = None if row.ratio is None else _ratio(row.ratio)
+    return Segment(row.point, row.meter, device.serial_number, now.profile, now.gateway, *times, *dials, ratio)

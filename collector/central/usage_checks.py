@@ -6,24 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from collector import localtime
-from collector.central.case import UNIT, Case, Stretch, consumption, kwh, most_in, turned_over
+from collector.central.case import UNIT, Case, Stretch, consumption, kwh, most_in
 from collector.central.edge_value import Doubt
 from collector.central.estimation import PastMonths
 from collector.model import Level
 from drivers.values import kilo
 
 ZERO, ABOVE, BELOW, BEYOND = "6.1", "6.3", "6.4", "5.256"  # quality codes of IEC 61968-9, without the origin
-_HUNDRED = Decimal(100)
 
 
 def too_much(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
     """More than the meter can carry: Imax x U x phases x hours."""
     unit = UNIT[case.utility.decimals]
     for stretch in stretches:
-        segment, start, end = stretch
-        if start.units is None or end.units is None or start.time is None or end.time is None:
+        segment, start, end, _ = stretch
+        if stretch.came is None or start.time is None or end.time is None:
             continue
-        came = (end.units - start.units + turned_over(case, stretch)) * unit
+        came = stretch.came * unit
         most = most_in(case.devices[segment.meter].growth, start.time, end.time) + unit
         if came > most:
             named = f"{code} of {segment.meter or 'the point'}"
@@ -37,32 +36,32 @@ def unusual(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Dou
     # Nothing used is said by `zero`; less than nothing by `backwards`; an estimate is made up for in one month.
     if used is None or used <= 0 or before is None or before.status == "estimated":
         return
-    checks, usual = case.utility.checks, usual_of(case, before.months)
+    checks = case.utility.checks
     level, beyond = checks.unusual, []
-    for named, value in usual.items():
+    for named, value in usual_of(case, before.months):
         band = checks.band(value)
         if band is None or value <= 0:
             return
-        high, low = value * (_HUNDRED + band.above) / _HUNDRED, value * (_HUNDRED - band.below) / _HUNDRED
-        if low <= used <= high:
+        high, low = value * (100 + band.above), value * (100 - band.below)  # percents, as is 100 x used
+        if low <= 100 * used <= high:
             return
-        beyond.append((used > high, f"{named} {value:.0f} kWh ({low:.0f} to {high:.0f} were likely)"))
+        likely = f"({low / 100:.0f} to {high / 100:.0f} were likely)"
+        beyond.append((100 * used > high, f"{named} {value:.0f} kWh {likely}"))
     if beyond and len({high for high, _ in beyond}) == 1:
         much, at = beyond[0][0], stretches[-1].end.time or case.closing.at
         text = f"{used:f} kWh is unusually {'much' if much else 'little'}: {', '.join(words for _, words in beyond)}"
         yield Doubt("high" if much else "low", level, ABOVE if much else BELOW, at, text)
 
 
-def usual_of(case: Case, months: PastMonths) -> dict[str, Decimal]:
+def usual_of(case: Case, months: PastMonths) -> Iterable[tuple[str, Decimal]]:
     """The same month last year and the mean of the last ones, as far as they were read."""
-    checks, found = case.utility.checks, {}
+    checks = case.utility.checks
     last_year = months.get(localtime.next_month(case.period, -12))
     if last_year is not None and not last_year.how:
-        found["the same month last year"] = last_year.kwh
+        yield "the same month last year", last_year.kwh
     read = months.read(checks.mean)
     if len(read) >= checks.least:
-        found[f"the mean of {len(read)} months"] = sum(read, Decimal(0)) / len(read)
-    return found
+        yield f"the mean of {len(read)} months", sum(read, Decimal(0)) / len(read)
 
 
 def zero(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -9,12 +10,13 @@ import click
 from collector.central import chain
 from collector.central.audit import verify as verify_ledger
 from collector.commands.books import opened_books
-from collector.commands.output import Format, format_option, show
+from collector.commands.output import Cell, Format, format_option, show
 from collector.commands.registry import config_option
 from collector.exits import CheckFailed
 from collector.localtime import rfc3339
 
 COLUMNS = ("link", "at", "who", "kind", "what", "digest")
+SHOWN = 16  # characters of a digest on a screen; `--format csv` and `audit verify` have all of it
 
 
 @click.group()
@@ -48,11 +50,22 @@ def verify(config_file: Path, head: str | None) -> None:
 def log(config_file: Path, form: Format) -> None:
     """Who closed, decided and entered what, oldest first."""
     with opened_books(config_file) as books, books.engine.connect() as connection:
-        show(
-            form,
-            COLUMNS,
-            (
-                [link.id, rfc3339(link.at), link.who, link.kind, link.what, link.digest]
-                for link in chain.links(connection)
-            ),
-        )
+        cells = _shown if form == "table" else _whole
+        rows = map(cells, chain.links(connection))
+        show(form, COLUMNS, rows, nothing="the ledger is empty: nothing was closed, decided or entered yet")
+
+
+def _whole(link: chain.Link) -> list[Cell]:
+    return [link.id, rfc3339(link.at), link.who, link.kind, link.what, link.digest]
+
+
+def _shown(link: chain.Link) -> list[Cell]:
+    return [link.id, rfc3339(link.at), link.who, link.kind, _said(link), link.digest[:SHOWN]]
+
+
+def _said(link: chain.Link) -> str:
+    """What was done, in a few words."""
+    what = json.loads(link.what)
+    month = " ".join(str(what[name]) for name in ("utility", "period", "file") if name in what)
+    count = f"r{what['revision']}" if "revision" in what else f"{what['rows']} rows"
+    return f"{month} {count}".strip()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collector import localtime
+from collector.central import responses
 from collector.central import utility as utilities
 from collector.central.closing import (
     Books,
@@ -28,10 +30,12 @@ from collector.central.closing import (
     gatherings,
     preview_gathered,
 )
+from collector.central.edge_value import wall
 from collector.central.gathering import Gathering
 from collector.clock import SystemClock
 from collector.commands.books import opened_books
 from collector.commands.registry import config_option, user_name
+from collector.config import load_central
 from collector.exits import CheckFailed, UsageFault
 from collector.localtime import rfc3339
 from collector.model import BillingReading
@@ -59,7 +63,7 @@ def close(
         raise UsageFault(str(error)) from None
     now = SystemClock().millis()
     # A close makes millions of small objects and no cycles of them: collecting them finds nothing and costs a tenth.
-    gc.set_threshold(100_000)
+    gc.set_threshold(1_000_000)
     with opened_books(config_file, out) as books:
         chosen = _chosen(books, period, name)
         if preview or status:
@@ -68,9 +72,10 @@ def close(
             for gathering in chosen:
                 check_due(gathering, now)
             closed = [_close(books, gathering, now) for gathering in chosen]
+        answers = {item.utility: _answers(books, item) for item in closed} if status else {}
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
     if status:
-        console.print(_counts_table(closed, now))
+        console.print(_counts_table(closed, answers, now, load_central(config_file).time_zone))
     else:
         for item in closed:
             _show(console, item, written=not preview)
@@ -152,18 +157,32 @@ def sentences(exceptions: Sequence[NotReady]) -> Iterator[str]:
         yield f"{reading.status}: {reading.point} {reading.label}: {reasons}"
 
 
-def _counts_table(closed: Iterable[Closed], now: int) -> Table:
+def _answers(books: Books, closed: Closed) -> str:
+    """What the utility answered so far to what it was sent, by account."""
+    if closed.revision is None:
+        return ""
+    with books.engine.connect() as connection:
+        standing = responses.standing(connection, closed.period, closed.utility, closed.revision)
+    counts = Counter(answer.verdict for answer in standing.values())
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "none"
+
+
+def _counts_table(closed: Iterable[Closed], answers: Mapping[str, str], now: int, default_zone: str) -> Table:
+    """A line for each utility; the edge on the utility's own clock."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("utility")
-    table.add_column("edge")
+    table.add_column("utility", overflow="fold")
+    table.add_column("edge", overflow="fold")
     for column in ("expected", "ready", "held", "missing", "estimated", "to write"):
         table.add_column(column, justify="right")
     table.add_column("emitted")
+    table.add_column("answers")
     for item in closed:
-        edge = _edges(item) + ("" if now >= item.edges[1] else " (not yet)")
+        zone = utilities.load(item.utility).time_zone or default_zone
+        first, last = (wall(edge, zone)[:16] for edge in item.edges)
+        edge = (first if first == last else f"{first} to {last}") + ("" if now >= item.edges[1] else " (not yet)")
         emitted = "nothing" if item.revision is None else f"r{item.revision}"
         counts = map(str, (item.expected, *item.counts.values(), item.changed))
-        table.add_row(item.utility, edge, *counts, emitted)
+        table.add_row(item.utility, edge, *counts, emitted, answers[item.utility])
     return table
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from collector.central import ledger
 from collector.central import utility as utilities
 from collector.central.closing import Books, close_month, utilities_with_points
-from collector.central.exceptions import Exceptional, Verdict, decide, exceptional
+from collector.central.exceptions import Exceptional, Verdict, decide, exceptional, refused
 from collector.central.live_findings import live_findings
 from collector.clock import SystemClock
 from collector.commands.books import by_option, month, opened_books
@@ -23,6 +24,7 @@ COLUMNS = (
     "utility", "account", "point", "meter", "register", "status", "start_kwh", "end_kwh", "consumption_kwh", "revision",
     "check", "level", "quality", "text",
 )  # fmt: skip
+SHOWN = ("account", "point", "register", "status", "start_kwh", "end_kwh", "check", "text")  # on a screen
 LIVE = ("time", "meter", "check", "level", "quality", "text")
 DAY = 86_400_000
 
@@ -43,9 +45,10 @@ def exceptions() -> None:
 @click.option("--warned", is_flag=True, help="Rows too that are ready, but of which a check warns.")
 @format_option
 def list_(*, period: str, config_file: Path, name: str | None, warned: bool, form: Format) -> None:
-    """Rows of a closed month that are not ready, a line for each reason."""
+    """Rows of a closed month that are not ready, a line for each reason; and accounts that the utility refused."""
     with opened_books(config_file) as books:
-        show(form, COLUMNS, _listed(books, month(period), name, warned))
+        rows = _listed(books, month(period), name, warned)
+        show(form, COLUMNS, rows, people=SHOWN, nothing=_nothing(books, period, name))
 
 
 @exceptions.command("accept")
@@ -85,7 +88,8 @@ def live(config_file: Path, days: int, form: Format) -> None:
     with opened_books(config_file) as books, books.engine.connect() as connection:
         since = SystemClock().millis() - days * DAY
         rows = live_findings(connection, since)
-        show(form, LIVE, ([rfc3339(row.time), row.meter, *row[2:]] for row in rows))
+        cells = ([rfc3339(row.time), row.meter, *row[2:]] for row in rows)
+        show(form, LIVE, cells, nothing=f"in the last {days} days no check at the door had anything to say")
 
 
 def _listed(books: Books, period: str, name: str | None, warned: bool) -> Iterator[list[Cell]]:
@@ -94,6 +98,19 @@ def _listed(books: Books, period: str, name: str | None, warned: bool) -> Iterat
         for utility in chosen:
             for found in exceptional(connection, period, utility.id, warned=warned):
                 yield from _lines(found)
+            for answer in refused(connection, period, utility.id):
+                blank = ("", "", "", "refused", None, None, None)  # of an account with all that was sent of it
+                yield [answer.utility, answer.account, *blank, answer.revision, "refused", "hold", "", answer.reason]
+
+
+def _nothing(books: Books, period: str, name: str | None) -> str:
+    """What is said where nothing is listed: that all is well, or that there is nothing yet that could be."""
+    chosen = [utilities.load(name)] if name else utilities_with_points(books, period)
+    with books.engine.connect() as connection:
+        open_ = [utility.id for utility in chosen if not ledger.runs(connection, period, utility.id)]
+    if open_:
+        return f"{period} of {', '.join(open_)} is not closed; `meterline close {period} --status` shows how it stands"
+    return f"{period}: every row is ready, and no account stands refused"
 
 
 def _lines(found: Exceptional) -> Iterator[list[Cell]]:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import click
@@ -29,8 +29,27 @@ format_option = click.option(
 )
 
 
-def show(form: Format, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Write the rows under these column names. A number is a Decimal or an int; any other text is guarded in CSV."""
+def show(
+    form: Format,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    people: Sequence[str] | None = None,
+    nothing: str = "",
+) -> None:
+    """Write the rows under these column names. A number is a Decimal or an int; any other text is guarded in CSV.
+
+    `people`: the columns of a table, where all of them are more than a screen holds. `nothing`: what is said to the
+    person (stderr) where there is no row.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, 1))
+    if not first and nothing:
+        click.echo(nothing, err=True)
+    rows = chain(first, rows)
+    if form == "table" and people is not None:
+        places = [columns.index(name) for name in people]
+        columns, rows = people, ([row[place] for place in places] for row in rows)
     {"table": _table, "csv": _csv, "json": _json}[form](columns, rows)
 
 

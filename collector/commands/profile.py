@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collector.commands.meaning import meaning
+from collector.commands.profile_proof import proof
 from collector.exits import CheckFailed
 from drivers import obis
 from drivers import profile as profiles
@@ -27,6 +28,9 @@ from drivers.strict_yaml import ConfigError
 @click.group(help="Meter profiles and how each is proven.")
 def profile() -> None:
     pass
+
+
+profile.add_command(proof)
 
 
 # ----------------------------------------------------------------------------- list

@@ -24,7 +24,8 @@ from collector.edge.meter_clock import MeterTime
 from collector.edge.transport import Scheme, open_port, parse_port
 from collector.edge.wire import Trace, Wire
 from collector.exits import CheckFailed, UsageFault
-from collector.localtime import rfc3339, zone
+from collector.localtime import zone
+from collector.recording import Spoken, written
 from collector.serials import same_serial
 from drivers import obis, profile
 from drivers.dialogue import Ask, Dialogue, Measured, Readout
@@ -253,7 +254,7 @@ def _zone(name: str | None, *, told: bool) -> str:
 
 @contextmanager
 def tracing(target: str | None, clock: Clock) -> Iterator[Trace | None]:
-    """A trace of lines `2026-10-31T21:01:02.120Z >> 01 04 00 48` into a file; "-" is stderr. Raises UsageFault."""
+    """A trace, in the form of a recording, into a file; "-" is stderr. Raises UsageFault."""
     if target is None:
         yield None
         return
@@ -266,7 +267,7 @@ def tracing(target: str | None, clock: Clock) -> Iterator[Trace | None]:
                 raise UsageFault(f"--trace {target}: cannot be written: {error.strerror}") from None
         # One offset for the whole trace: a wall clock that is set meanwhile must not turn the order of bytes round.
         offset = clock.millis() - clock.monotonic() * 1000
-        yield lambda direction, data, at: print(rfc3339(int(at * 1000 + offset)), direction, data.hex(" "), file=stream)
+        yield lambda direction, data, at: print(written(Spoken(int(at * 1000 + offset), direction, data)), file=stream)
 
 
 # ----------------------------------------------------------------------------- what came

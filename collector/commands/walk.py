@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from collector.central import utility as utilities
 from collector.central.closing import Books, utilities_with_points
+from collector.central.edge_value import wall
 from collector.central.walking import walking_list
 from collector.clock import SystemClock
 from collector.commands.books import month, opened_books
@@ -21,6 +22,7 @@ COLUMNS = (
     "utility", "address", "flat", "account", "point", "meter", "serial_number", "registers", "last_answer", "why",
     "window_ends",
 )  # fmt: skip
+SHOWN = ("address", "flat", "account", "serial_number", "registers", "last_answer", "why", "window_ends")  # on paper
 
 
 @click.command()
@@ -32,10 +34,17 @@ def walk(period: str, config_file: Path, name: str | None, form: Format) -> None
     """Flats whose reading for a month will be missing: silent meters, and points read by hand that nobody has told."""
     zone = load_central(config_file).time_zone
     with opened_books(config_file) as books:
-        show(form, COLUMNS, _rows(books, month(period), name, zone))
+        when = _local(zone) if form == "table" else rfc3339
+        rows = _rows(books, month(period), name, zone, when)
+        show(form, COLUMNS, rows, people=SHOWN, nothing=f"{period}: nobody has to be visited as it stands now")
 
 
-def _rows(books: Books, period: str, name: str | None, zone: str) -> Iterator[list[Cell]]:
+def _local(zone: str) -> Callable[[int], str]:
+    """An instant (ms) as a person who walks has it on the watch."""
+    return lambda time: wall(time, zone)[:16]
+
+
+def _rows(books: Books, period: str, name: str | None, zone: str, when: Callable[[int], str]) -> Iterator[list[Cell]]:
     now = SystemClock().millis()
     for utility in [utilities.load(name)] if name else utilities_with_points(books, period):
         for visit in walking_list(books, period, utility, now, zone):
@@ -43,5 +52,5 @@ def _rows(books: Books, period: str, name: str | None, zone: str) -> Iterator[li
             where = (visit.utility, point.address, point.flat, point.account, point.point)
             meter = ("", "") if device is None else (device.meter, device.serial_number)
             labels = " ".join(utility.label(code) for code in visit.registers)
-            times = [None if time is None else rfc3339(time) for time in (visit.last, visit.ends)]
+            times = [None if time is None else when(time) for time in (visit.last, visit.ends)]
             yield [*where, *meter, labels, times[0], visit.why, times[1]]

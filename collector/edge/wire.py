@@ -90,7 +90,7 @@ class Wire:
         self._babble: DamagedFrame | None = None  # why the last request was not sent
 
     def carry(self, dialogue: Dialogue[T]) -> T:
-        """Carry all steps of a dialogue out and return its result.
+        """Carry all steps of a dialogue out and return its result, when the last byte sent has left the wire.
 
         Raises the DriverError that the dialogue ends with, and PortError when the port is lost.
         """
@@ -108,6 +108,8 @@ class Wire:
             return result
         finally:
             dialogue.close()
+            if self._now() < self._sent_end:  # it ended by sending (B0), and the port may be closed now
+                self._pause(self._sent_end + USB_FRAMES)
 
     def set_line(self, baudrate: int, framing: str) -> None:
         """Switch speed and framing, if they differ, after the last byte sent has left.

@@ -44,6 +44,24 @@ def test_a_new_meter_is_read_admitted_and_added_to_the_gateways_configuration(st
     assert status == 0, result.output
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make an act in another user's folder")
+def test_what_root_adds_can_be_read_by_the_gateways_own_user_whatever_the_umask(stairwell: Stairwell) -> None:
+    os.chown(stairwell.folder, 12345, 12345)
+    os.chown(stairwell.config, 12345, 12345)
+    stairwell.config.chmod(0o640)
+    before = os.umask(0o077)
+    try:
+        assert stairwell.act("new", **ANSWERS)[0] == 0
+    finally:
+        os.umask(before)
+    (added,) = (stairwell.folder / "gateway.d").iterdir()
+    found = added.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 12345, 0o640)
+    folder = added.parent.stat()
+    assert (folder.st_uid, folder.st_gid) == (12345, 12345)
+    assert folder.st_mode & 0o777 == stairwell.folder.stat().st_mode & 0o777
+
+
 def test_what_was_read_is_what_the_bytes_say(stairwell: Stairwell) -> None:
     stairwell.act("new", **ANSWERS)
     (raw,) = (it.raw for it in stairwell.the_act().readings if it.register_ == "1.8.0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,34 @@ def test_a_correction_that_speaks_of_another_meter_is_held(desk: Desk) -> None:
         "2026-000002", first, made="2026-10-12T09:00:00+03:00", supersedes=first.hash, meter=device("m7", "00007")
     )
     held(desk, other, "another meter takes an act of its own")
+
+
+# ----------------------------------------------------------------------------- ratios
+
+
+def ratio_of(desk: Desk) -> Decimal | None:
+    """The ratio by the act that hung the meter."""
+    return desk.registry.segments()["kv1"][-1].ratio
+
+
+def test_the_ratio_that_an_act_hung_a_meter_with_is_kept_beside_the_registrys(desk: Desk) -> None:
+    bring(desk.engine, point(1))
+    assert ratio_of(desk) is None
+    assert desk.take(act(meter=device(ratio=40))).outcome == "taken"
+    assert ratio_of(desk) == 40
+    bring(desk.engine, point(1, ratio="30"), now=at("2026-10-15 00:00:00"))
+    assert ratio_of(desk) == 40  # the month is held: which of the two is true, the registry cannot know
+
+
+def test_a_later_act_about_another_ratio_takes_the_word_of_the_first(desk: Desk) -> None:
+    first = act(meter=device(ratio=40))
+    desk.take(first)
+    bring(desk.engine, point(1, ratio="30", profile="abb-b23"), now=at("2026-10-15 00:00:00"))
+    from_then = {"admitted": True, "grounds": [], "billing_from": "2026-10-16"}
+    keys = {"kind": "reprogramming", "made": "2026-10-16T12:00:00+03:00", "decision": from_then}
+    answer = desk.take(act("2026-000002", first, meter=device(ratio=30), **keys))
+    assert (answer.outcome, answer.reason) == ("taken", "")
+    assert ratio_of(desk) is None
 
 
 # ----------------------------------------------------------------------------- what follows

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-PARTS = ("line", "mercury", "optical", "gateway", "centre", "close", "acts", "latency", "outage", "submissions")
+PARTS = ("line", "mercury", "optical", "gateway", "centre", "close", "acts", "latency", "outage", "submissions", "simulated")
 
 
 def processor() -> str:

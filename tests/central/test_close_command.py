@@ -96,12 +96,12 @@ def test_status_counts_what_is_expected_ready_and_emitted(centre: Centre, config
         assert answer.status == 0
         return answer.out.splitlines()[1].split()
 
-    assert counts("2026-10") == ["generic", "2026-10-31T21:00:00.000Z", "4", "2", "0", "2", "0", "4", "nothing"]
+    assert counts("2026-10") == ["generic", "2026-11-01", "00:00", "4", "2", "0", "2", "0", "4", "nothing"]
     meterline("close", "2026-10", "--config", config)
-    assert counts("2026-10")[2:] == ["4", "2", "0", "2", "0", "0", "r1"]
+    assert counts("2026-10")[3:] == ["4", "2", "0", "2", "0", "0", "r1", "none"]
     centre.month_of("m2", "2026-10", FIRST)
-    assert counts("2026-10")[2:] == ["4", "2", "2", "0", "0", "2", "r1"]
-    assert counts("2026-11")[2:4] == ["(not", "yet)"]
+    assert counts("2026-10")[3:] == ["4", "2", "2", "0", "0", "2", "r1", "none"]
+    assert counts("2026-11")[3:5] == ["(not", "yet)"]
     assert len(centre.files()) == 3
 
 

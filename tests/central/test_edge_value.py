@@ -211,7 +211,7 @@ def test_a_snapshot_that_gave_another_value_proves_nothing() -> None:
 def _bare(seen: Seen, *asked: str) -> Seen:
     """The same, where these askings came without a checksum."""
     bare = {at(when): {"snapshot": {"asked": at(when), "quality": ["no-checksum"]}} for when in asked}
-    return replace(seen, askings={**seen.askings, **bare})
+    return seen._replace(askings={**seen.askings, **bare})
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_live_value_whose_readout_had_no_checksum_is_held_with_its_number(bare
 def test_a_live_value_of_an_interval_snapshot_that_nobody_kept_is_held_when_its_meter_sends_no_checksums() -> None:
     closing = GENERIC.edge_of("2026-10", ZONE)
     dial = Dial("m1", "1.8.0", PLAIN.growth, ZONE)
-    known = replace(seen({"1.8.0": QUIET}, {}), askings={})
+    known = seen({"1.8.0": QUIET}, {})._replace(askings={})
     value = value_at(closing, dial, _bare(known, "2026-11-01 00:20:00"))
     assert value is not None
     assert [doubt.check for doubt in value.doubts] == ["no-checksum"]

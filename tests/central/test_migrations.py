@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DatabaseError
 
 from collector.central import engine as engines
@@ -39,6 +39,28 @@ def test_opening_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path) -
     engine.dispose()
     with opened(tmp_path).connect() as connection:
         assert [row.who for row in connection.execute(select(registry_log))] == ["olga"]
+
+
+@pytest.mark.usefixtures("database")
+def test_what_acts_said_of_ratios_before_is_noted_at_their_segments(tmp_path: Path) -> None:
+    engine = opened(tmp_path)
+    with writing(engine) as connection:  # the tables as they were before
+        connection.exec_driver_sql("DROP TABLE response")
+        connection.exec_driver_sql("ALTER TABLE segment DROP COLUMN ratio")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+        ratios = {"a": '{"ratio": 40}', "b": '{"ratio": 1.50}', "held": '{"ratio": 7}', "removal": "null"}
+        columns = "hash, number, kind, point, made, received, source, reason, state, document"
+        for name, device in ratios.items():
+            state = "held" if name == "held" else "taken"
+            values = f"'{name}', '1', 'commissioning', '{name}', 0, 0, '', '', '{state}', '{{\"meter\": {device}}}'"
+            connection.execute(text(f"INSERT INTO act ({columns}) VALUES ({values})".replace(":", r"\:")))
+            connection.exec_driver_sql(
+                f"INSERT INTO segment (point, meter, opened_by) VALUES ('{name}', 'm', '{name}')"
+            )
+    engine.dispose()
+    with opened(tmp_path).connect() as connection:
+        found = connection.exec_driver_sql("SELECT point, ratio FROM segment ORDER BY id").all()
+    assert [tuple(row) for row in found] == [("a", "40"), ("b", "1.5"), ("held", None), ("removal", None)]
 
 
 @pytest.mark.usefixtures("database")

@@ -45,9 +45,9 @@ def row(
     utility: str = "own",
 ) -> Row:
     """A billed register of a point."""
-    reading = BillingReading.model_validate({
+    reading = BillingReading(**{
         "period": "2026-10", "utility": utility, "account": account, "point": f"p-{account[:8]}-{order}",
-        "meter": f"m-{account[:8]}-{order}", "serial_number": serial or f"1234567{order}", "register": code,
+        "meter": f"m-{account[:8]}-{order}", "serial_number": serial or f"1234567{order}", "register_": code,
         "label": label or code, "start_time": None, "start_kwh": None if kwh is None else Decimal(kwh) - 100,
         "end_time": None if kwh is None else CLOSED + 59_000, "end_kwh": None if kwh is None else Decimal(kwh),
         "ratio": Decimal(1), "consumption_kwh": None if kwh is None else Decimal(100), "status": status,
@@ -137,6 +137,14 @@ def test_two_meters_are_not_told_as_day_and_night(tmp_path: Path) -> None:
     files, remarks, _ = written(tmp_path, utility, [row("1", "1.8.0", "5"), row("1", "1.8.0", "6", order=2)])
     assert files == {"sms.txt": b""}
     assert "meters of the account: 2; this form tells 1 apart" in remarks[0]["reason"]
+
+
+def test_a_message_that_names_the_meter_is_not_sent_without_its_number(tmp_path: Path) -> None:
+    by_hand = row("1", "1.8.0", "5")
+    by_hand = by_hand._replace(reading=by_hand.reading._replace(serial_number=""))
+    files, remarks, _ = written(tmp_path, utilities.load("dek-primorye"), [by_hand])
+    assert files == {"sms.txt": b""}
+    assert remarks[0]["reason"] == "no serial number is known of the meter, and this message names it"
 
 
 @pytest.mark.parametrize("account", ["12*34", "*", "1*"])
@@ -246,7 +254,7 @@ def test_no_cell_of_a_table_is_a_formula_and_numbers_stay_numbers(tmp_path: Path
         " {title: c, value: '{consumption}'}]}\n- {format: building, file: b.csv}"
     )
     found = row("-x", "1.8.0", "5", address="@SUM(A1)", serial="=2", flat="+1", label="x")
-    negative = Row(found.reading.model_copy(update={"consumption_kwh": Decimal(-5)}), *found[1:])
+    negative = Row(found.reading._replace(consumption_kwh=Decimal(-5)), *found[1:])
     files, _, _ = written(tmp_path, utility, [negative])
     cells = [cell for file in files.values() for record in csv.reader(io.StringIO(file.decode())) for cell in record]
     assert "-5" in cells

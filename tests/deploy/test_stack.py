@@ -144,7 +144,7 @@ def test_the_demo_runs_from_its_meters_to_influxdb_with_the_shipped_files(tmp_pa
 
         store = open_store(load_central(central))
         stack.callback(store.close)
-        meters = {flat.meter_id for flat in building.flats(12)}
+        meters = {flat.meter_id for flat in building.flats(12, building.MODBUS)}
         clock = SystemClock()
 
         def read() -> set[str]:

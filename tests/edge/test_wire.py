@@ -726,3 +726,16 @@ def test_a_long_pause_keeps_no_more_than_the_longest_readout(port: FakePort, clo
 
     assert wire.carry(paused()) == wire_module.HELD
     assert wire.counts.stray == 40 * 4096 - wire_module.HELD
+
+
+def test_a_dialogue_that_ends_by_sending_is_over_when_the_last_byte_has_left() -> None:
+    clock = FakeClock()
+    port = FakePort(clock, baudrate=300)
+    wire = Wire(port, clock)
+
+    def farewell() -> Dialogue[None]:
+        yield Send(REQUEST)
+
+    wire.carry(farewell())
+    begun, _ = port.written[0]
+    assert clock.time >= begun + len(REQUEST) * port.character

@@ -1,32 +1,29 @@
-"""The simulated Modbus TCP port and clients that behave badly."""
+"""The building's meters behind a Modbus TCP gateway, as the deployment's demo serves them."""
 
 from __future__ import annotations
 
-import socket
-import struct
+from contextlib import closing
 
 import pytest
 
 from collector.clock import SystemClock
-from drivers.modbus_frames import Question
-from drivers.profile import load
-from hil.household import Household
-from hil.meter import VirtualMeter
+from collector.edge.transport import open_port
+from collector.edge.wire import Wire
+from drivers import modbus
+from drivers.dialogue import Ask
+from hil.building import MODBUS, Flat, flats, risers
 from hil.tcp import TcpMeters
 
+FLATS = flats(len(MODBUS), MODBUS)
 
-def test_a_client_that_is_killed_leaves_no_trace_and_the_next_one_is_served(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    meter = VirtualMeter(load("abb-b23"), "1", Household(0, start=(123_450, 0, 0, 0)), "12345678")
-    request = Question(1, 3, 0x5000, 4).tcp(7)
-    with TcpMeters([meter], SystemClock(), turnaround=0.1) as port:
-        for _ in range(3):
-            client = socket.create_connection(("127.0.0.1", port.port))
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, as by SIGKILL
-            client.sendall(2 * request)
-            client.close()
-        with socket.create_connection(("127.0.0.1", port.port), timeout=10) as client:
-            client.sendall(request)
-            assert client.recv(100)[-2:] == (12_345).to_bytes(2, "big")
-    assert capfd.readouterr().err == ""
+
+@pytest.mark.parametrize("flat", FLATS, ids=lambda flat: flat.meter.profile.id)
+def test_a_meter_of_the_building_answers_behind_a_gateway_whatever_its_own_line_is(flat: Flat) -> None:
+    clock = SystemClock()
+    members = [other.meter for other in risers(FLATS)[flat.line]]
+    with (
+        TcpMeters(members, clock) as served,
+        closing(open_port(f"tcp://127.0.0.1:{served.port}", 9600, "8N1")) as port,
+    ):
+        readout = Wire(port, clock).carry(modbus.read(flat.meter.profile, Ask(flat.meter.address, tcp=True)))
+    assert set(flat.meter.profile.energy_codes) <= set(readout.registers)

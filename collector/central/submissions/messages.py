@@ -132,6 +132,8 @@ class Messages:
             text = self._texts(first)[field]
             if ends := sorted(output.separators & set(text)):
                 yield self._remark(first, f"{field} {text!r} holds {ends[0]!r}, which ends a field in this message")
+        if "{serial_number}" in output.line and not first.reading.serial_number:
+            yield self._remark(first, "no serial number is known of the meter, and this message names it")
         for tariffs in sorted({row.tariffs for row in rows} - set(output.tariffs)):
             words = " or ".join(map(str, output.tariffs))
             yield self._remark(first, f"tariffs of the point: {tariffs}; this form has words for {words}")
