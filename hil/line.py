@@ -26,6 +26,7 @@ PORTS: dict[Kind, Callable[[Setting, tuple[str, int]], Port]] = {
     "socket": Converter,
     "rfc2217": Rfc2217,
 }
+LOOK_UP = 0.2  # seconds between two looks at a silent wire's head: somebody may have put it into the sun
 PIECE = 0.004  # seconds of answer handed over at once; USB serial adapters gather for 1 to 16 ms
 
 
@@ -108,12 +109,12 @@ class Wire:
                 woken = [s for s in self._stations if s.side.wakes is not None and s.side.wakes <= begun]
                 free = self._spoken([(s, s.react(begun, millis)) for s in woken], begun)
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         """Seconds until something is due though nothing comes."""
         now = time.monotonic()
         due = [station.side.wakes - now for station in self._stations if station.side.wakes is not None]
         due += [self.head.glare] if self.head.glare is not None else []
-        return max(0.0, min(due)) if due else None
+        return max(0.0, min(due, default=LOOK_UP))
 
     def _shine(self) -> None:
         if light := self.head.light():

@@ -13,7 +13,12 @@ import pytest
 from collector.cli import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "profiles").glob("*.md")), ROOT / "hil" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "hil" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "profiles").glob("*.md")),
+]
 
 
 def typed(page: Path) -> Iterator[str]:

@@ -95,21 +95,21 @@ class Examination:
         idle = self._watch.listen(IDLE)
         seen: list[Evidence] = []
         for patient in patients:
-            seen.append(replace(self._asked(patient, alone=len(patients) == 1), idle=idle))
+            seen.append(replace(self._asked(patient, 1 if idle else ASKINGS, alone=len(patients) == 1), idle=idle))
             if seen[-1].sound:
                 return replace(seen[-1], tried=self._tried)
         most = max(range(len(seen)), key=lambda at: (len(seen[at].damaged), -at))
         elsewhere = self._elsewhere(patients[most]) if len(patients) == 1 and not idle else None
         return replace(seen[most], elsewhere=elsewhere, tried=self._tried)
 
-    def _asked(self, patient: Patient, *, alone: bool) -> Evidence:
+    def _asked(self, patient: Patient, times: int, *, alone: bool) -> Evidence:
         """Ask it some times; once, if it is silent or one of several that are not known."""
         self._told(f"asking: {patient.way.protocol} at {patient.way}")
         self._tried += 1
         self._watch.exchanges = []
         self._serials, self._ended = [], None
         begun = self._clock.monotonic()
-        for _ in range(ASKINGS):
+        for _ in range(times):
             before = len(self._watch.exchanges), self._watch.heard
             self._ask(patient)
             new = self._watch.exchanges[before[0] :]

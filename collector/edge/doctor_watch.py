@@ -6,6 +6,7 @@ The dialogue is the driver's own, and its parsers say what is sound. Nothing of 
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -30,7 +31,8 @@ T = TypeVar("T")
 # Seconds that are listened behind a sound frame. A second meter at the address answers as late as the first one did,
 # up to 200 ms (IEC 62056-21), or right behind it; an optical meter waits 1.5 s for our next word.
 BEHIND = 0.3
-MOST = 4096  # bytes of that
+MOST = 4096  # bytes of that: a second readout is as long as the first
+IDLE_MOST = 64  # bytes of noise: a line that babbles needs no more to be told
 NOISE_MOST = 64  # bytes before a frame that are looked at; parsers pass some hundred over
 
 
@@ -76,7 +78,7 @@ class Watch:
 
     def listen(self, seconds: float) -> bytes:
         """What comes though nobody is asked."""
-        return self.wire.carry(_rest(seconds))
+        return self.wire.carry(_rest(seconds, IDLE_MOST))
 
     def ask(self, dialogue: Dialogue[T]) -> T:
         """Carry a dialogue out and keep its exchanges. Raises DriverError and PortError as it does."""
@@ -156,7 +158,7 @@ class Watch:
 
     def _look_behind(self, answered: _Answered) -> Dialogue[None]:
         """What follows a sound frame, and whether that is another one."""
-        behind = yield from _rest(BEHIND)
+        behind = yield from _rest(BEHIND, MOST)
         if not behind:
             return
         second = answered.step.parse(behind)
@@ -199,20 +201,18 @@ class _Answered:
 _NOTHING: More | Done[Any] | Never = More()
 
 
-def _rest(seconds: float) -> Dialogue[bytes]:
-    """All that comes until the line has been silent for so long."""
+def _rest(seconds: float, most: int) -> Dialogue[bytes]:
+    """All that comes until the line has been silent for so long, or has shown that it will not be."""
     came = b""
 
-    def keep(buffer: bytes) -> More:
+    def keep(buffer: bytes) -> More | Done[None]:
         nonlocal came
         came = buffer
-        return More()
+        return Done(None, len(buffer)) if len(buffer) >= most else More()
 
-    try:
-        yield Receive(keep, seconds, seconds, MOST)
-    except DriverError:
-        return came
-    raise AssertionError("nothing ends it but silence")
+    with suppress(DriverError):
+        yield Receive(keep, seconds, seconds, most)
+    return came
 
 
 def _start(step: Receive, buffer: bytes, outcome: Done[Any]) -> int:

@@ -39,7 +39,7 @@ PROFILE, ZONE = "abb-b23", "Europe/Moscow"
 CODES = ("1.8.0", "1.8.1", "1.8.2", "1.8.3", "1.8.4")
 BEFORE, PERIOD = "2026-09", "2026-10"
 QUARTER, DAY = 900_000, 86_400_000
-YEARS, OLD_METERS = 3, 2000  # of daily values, in the store of which the independence is measured
+YEARS, OLD_METERS = 5, 2000  # of daily values, in the store of which the independence is measured
 _AT_ONCE = 2000
 
 
