@@ -231,11 +231,11 @@ def _verdict(console: Console, flats: list[Flat], closed: list[Closed], silent: 
 
 def _held(meter: VirtualMeter, row: BillingReading) -> bool:
     assert row.end_time is not None and row.end_kwh is not None
-    if row.method == "frozen":  # at its own clock's midnight, neither before nor after
-        times = [meter.passed(row.end_time)] * 2
-    else:  # it counts while it is asked: what it held a little before and after bounds what it may have said
-        times = [row.end_time + ms for ms in (-1000, 5000)]
-    low, high = (meter.energy(at)[row.register_] for at in times)
+    # A frozen value is that of its own clock's midnight, neither before nor after. A live one counts while it is asked:
+    # what it held a little before and after bounds what it may have said.
+    frozen = row.method == "frozen"
+    at, around = (meter.passed(row.end_time), (0, 0)) if frozen else (row.end_time, (-1000, 5000))
+    low, high = (meter.energy(at + ms)[row.register_] for ms in around)
     return _kwh(low, down=True) <= row.end_kwh <= _kwh(high, down=False)
 
 

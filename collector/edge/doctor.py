@@ -257,6 +257,8 @@ def doubled(seen: Evidence) -> Iterator[str]:
     """The same answer twice."""
     if any(it.second is not None and not it.same for it in seen.sound):
         return  # two meters, some of whose answers are alike
+    if any(it.late for it in seen.exchanges):
+        return  # the late answer to the first question, and the one to the second
     if twice := [it for it in seen.sound if it.second is not None and it.same]:
         yield (
             f"{len(twice)} of {len(seen.sound)} answers came twice: a repeater or converter doubles them, or two "

@@ -68,7 +68,9 @@ class Box:
         return list(control.status(self.spool)["paused"])
 
     def command(self, *words: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "collector", "gateway", *words, "--config", str(self.config)]
+        # A shell's background job ignores Ctrl-C, and so would what it starts.
+        hears = ["env", "--default-signal=INT"]
+        command = [*hears, sys.executable, "-m", "collector", "gateway", *words, "--config", str(self.config)]
         return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ})
 
 
