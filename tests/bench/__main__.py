@@ -1,4 +1,4 @@
-"""`make bench`: measures what docs/benchmarks.md holds and prints it as its table. Takes some twenty minutes and more."""
+"""`make bench`: measures what docs/benchmarks.md holds and prints it as its table. Takes over twenty minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-PARTS = ("line", "mercury", "optical", "gateway", "centre", "close", "acts", "latency", "outage", "submissions", "simulated")
+PARTS = (
+    "line",
+    "mercury",
+    "optical",
+    "gateway",
+    "centre",
+    "close",
+    "acts",
+    "latency",
+    "outage",
+    "submissions",
+    "simulated",
+)
 
 
 def processor() -> str:

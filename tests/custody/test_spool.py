@@ -439,7 +439,7 @@ def test_many_old_batches_go_a_few_at_a_time(path: Path) -> None:
 
 def test_the_state_of_an_empty_spool_is_known(box: Outbox) -> None:
     state = box.state(NOW)
-    assert state._replace(id="") [:-1] == ("", 1, 0, 0, 0, 0.0, None, None, False, None)
+    assert state._replace(id="")[:-1] == ("", 1, 0, 0, 0, 0.0, None, None, False, None)
     assert 0 < state.bytes < 64 << 10
 
 

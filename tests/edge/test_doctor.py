@@ -54,8 +54,11 @@ def notes(seen: Evidence) -> set[str]:
     return {finding.name for finding in findings(seen) if finding.level == "note"}
 
 
+SLOW = pytest.mark.long  # an examination of a line that is silent or talks in another way asks at every usual setting
+
+
 @pytest.mark.parametrize("name", METERS)
-@pytest.mark.parametrize("kind", ["pty", "socket", "rfc2217"])
+@pytest.mark.parametrize("kind", ["pty", pytest.param("socket", marks=SLOW), pytest.param("rfc2217", marks=SLOW)])
 def test_a_healthy_line_is_said_to_be_healthy(kind: Kind, name: str) -> None:
     with faulty(name, kind=kind) as wire:
         seen = examined(wire.path, name)
@@ -68,15 +71,20 @@ def test_a_healthy_line_is_said_to_be_healthy(kind: Kind, name: str) -> None:
     ("fault", "finding", "words"),
     [
         ("noise", "noise-behind", "noise after 8 of 8 sound frames"),
-        ("two-at-one-address", "two-meters", "two meters answer at address 5"),
-        ("doubled", "doubled", "8 of 8 answers came twice"),
-        ("truncated", "breaking-off", "broke off"),
-        ("bit-flips", "damaged", "answers are damaged"),
-        ("parity-stripped", "parity-taken-off", "a converter on the way is set to seven bits"),
-        ("late", "late", "came after they had been given up (0.5 s are allowed)"),
-        ("silence", "nobody", "Are the two wires swapped"),
-        ("wrong-baud", "other-settings", "wrong baud: nobody is understood at 9600 8N1, the meter answers at 4800 8N1"),
-        ("wrong-check", "two-meters", "that is no noise"),
+        pytest.param("two-at-one-address", "two-meters", "two meters answer at address 5", marks=SLOW),
+        pytest.param("doubled", "doubled", "8 of 8 answers came twice", marks=SLOW),
+        pytest.param("truncated", "breaking-off", "broke off", marks=SLOW),
+        pytest.param("bit-flips", "damaged", "answers are damaged", marks=SLOW),
+        pytest.param("parity-stripped", "parity-taken-off", "a converter on the way is set to seven bits", marks=SLOW),
+        pytest.param("late", "late", "came after they had been given up (0.5 s are allowed)", marks=SLOW),
+        pytest.param("silence", "nobody", "Are the two wires swapped", marks=SLOW),
+        pytest.param(
+            "wrong-baud",
+            "other-settings",
+            "wrong baud: nobody is understood at 9600 8N1, the meter answers at 4800 8N1",
+            marks=SLOW,
+        ),
+        pytest.param("wrong-check", "two-meters", "that is no noise", marks=SLOW),
     ],
 )
 def test_each_fault_of_a_line_has_its_own_words_and_no_other(fault: str, finding: str, words: str) -> None:
@@ -87,6 +95,7 @@ def test_each_fault_of_a_line_has_its_own_words_and_no_other(fault: str, finding
     assert words in found[finding]
 
 
+@SLOW
 @pytest.mark.parametrize("kind", ["pty", "socket"])
 def test_a_converter_at_8n1_before_a_meter_of_7e1_is_told(kind: Kind) -> None:
     with faulty("iec", kind=kind) as wire:
@@ -96,6 +105,7 @@ def test_a_converter_at_8n1_before_a_meter_of_7e1_is_told(kind: Kind) -> None:
     assert "Set framing: 7E1" in found["other-settings"]
 
 
+@SLOW
 def test_a_converter_that_takes_the_parity_off_is_told() -> None:
     with faulty("iec", "parity-stripped") as wire:
         found = faults(examined(wire.path, "iec"))
@@ -115,6 +125,7 @@ def test_an_echo_is_told_and_the_line_is_healthy() -> None:
     assert notes(seen) == {"echo"}
 
 
+@SLOW
 def test_an_echo_and_nobody_behind_it_clears_the_adapter() -> None:
     def echoing(modem: NullModem, direction: str, data: bytes) -> bytes:
         modem.give_to_near(data)
@@ -126,6 +137,7 @@ def test_an_echo_and_nobody_behind_it_clears_the_adapter() -> None:
     assert "the adapter hears its own words: port and adapter work" in found["nobody"]
 
 
+@SLOW
 def test_light_and_another_master_are_heard_before_anything_is_asked() -> None:
     with faulty("iec") as wire:
         wire.head.sun(7)
@@ -135,12 +147,14 @@ def test_light_and_another_master_are_heard_before_anything_is_asked() -> None:
     assert "light falls into the optical head" in found["noise-when-idle"]
 
 
+@SLOW
 def test_another_address_is_found_where_the_protocol_can_ask_anybody() -> None:
     with faulty("iec") as wire:
         found = faults(examined(wire.path, "iec", address="999"))
     assert "nobody has the address 999" in found["other-settings"]
 
 
+@SLOW
 def test_without_a_profile_the_usual_questions_find_the_meter() -> None:
     with faulty("iec") as wire:
         seen = examined(wire.path, "iec", profile=None, address="201")

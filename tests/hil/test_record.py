@@ -76,7 +76,7 @@ def recorded(lines: list[str]) -> tuple[Spoken, ...]:
 
 
 @pytest.mark.parametrize("name", METERS)
-@pytest.mark.parametrize("kind", ["pty", "rfc2217"])
+@pytest.mark.parametrize("kind", ["pty", pytest.param("rfc2217", marks=pytest.mark.long)])
 def test_a_reader_gets_the_same_through_a_tap_and_all_of_it_is_written(kind: Kind, name: str) -> None:
     of = METERS[name]
     assert of.wiring is not None

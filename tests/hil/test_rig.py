@@ -49,6 +49,7 @@ def told_by(file: Path) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
+@pytest.mark.long
 def test_on_a_sound_rig_all_pass(tmp_path: Path) -> None:
     with Wire([ABB, TEST], CLOCK) as wire:
         status, told = told_by(written(tmp_path / "rig.yaml", wire.path))
@@ -56,6 +57,7 @@ def test_on_a_sound_rig_all_pass(tmp_path: Path) -> None:
     assert "8 passed" in told
 
 
+@pytest.mark.long
 def test_noise_and_another_serial_number_are_found(tmp_path: Path) -> None:
     meters = on_one_wire([(ABB, [Fault("noise")]), (TEST, [])], CLOCK, 7)
     with Wire(meters, CLOCK) as wire:
@@ -93,6 +95,7 @@ lines:
     assert len(caught.value.faults) >= 3
 
 
+@pytest.mark.long
 def test_the_report_has_a_row_for_each_meter_and_its_plots(tmp_path: Path) -> None:
     with Wire(on_one_wire([(ABB, []), (TEST, [Fault("silence")])], CLOCK, 7), CLOCK) as wire:
         file = written(tmp_path / "rig.yaml", wire.path)

@@ -192,7 +192,8 @@ class EmbeddedStore:
             query = (
                 "SELECT meter, time, data FROM (SELECT meter, time, data, "
                 f"row_number() OVER (PARTITION BY meter ORDER BY time {order}) AS place FROM sample "
-                f"WHERE hour IN ({_marks(hours)}) AND meter IN ({_marks(some)}) AND kind = ? AND time >= ? AND time < ?) "
+                f"WHERE hour IN ({_marks(hours)}) AND meter IN ({_marks(some)}) "
+                "AND kind = ? AND time >= ? AND time < ?) "
                 f"WHERE place <= {_NEIGHBOURS} ORDER BY meter, place"
             )
             for meter, time, data in self._db.execute(query, (*hours, *some, _LIVE, start, end)):
