@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from collector.central import closing, ledger
+from collector.central import chain, closing, ledger
 from collector.central import restore as restores
 from collector.central import worker as worker_module
 from collector.central.billing_files import Draft
@@ -96,13 +96,13 @@ def broken_at(place: str, centre: Centre, away: Callable[[], None], patched: pyt
         lose_commit(centre.engine, away, patched, arrives=place == "commit was not heard of")
         return
     when, _, name = place.partition(" ")
-    where: Any = {"finish": Draft, "publish": Draft}.get(name, ledger)
+    where: Any = {"finish": Draft, "publish": Draft, "newest": chain}.get(name, ledger)
     original = getattr(where, name)
 
-    def going(*arguments: Any) -> Any:
+    def going(*arguments: Any, **named: Any) -> Any:
         if when == "before":
             away()
-        answer = original(*arguments)
+        answer = original(*arguments, **named)
         if when == "after":
             away()
         return answer
@@ -111,7 +111,7 @@ def broken_at(place: str, centre: Centre, away: Callable[[], None], patched: pyt
 
 
 PLACES = [
-    "before lock", "after lock", "after runs", "before append", "after append", "before finish", "after append_run",
+    "before newest", "after newest", "after runs", "before append", "after append", "before finish", "after append_run",
     "commit did not arrive", "commit was not heard of", "before publish", "after publish",
 ]  # fmt: skip
 

@@ -111,6 +111,7 @@ def _calls(word: str) -> Iterator[str]:
             yield from _calls(name)
 
 
+@pytest.mark.long
 def test_the_daemon_makes_no_system_call_that_the_unit_forbids(unit: Path, tmp_path: Path) -> None:
     """Traced from start to clean stop, with meters, a broker, batches and receipts on their way."""
     if STRACE is None:

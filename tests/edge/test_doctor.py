@@ -246,6 +246,7 @@ def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
+@SLOW
 def test_the_command_says_it_on_stdout_and_ends_with_the_contracts_status() -> None:
     line = ("--profile", "abb-b23", "--address", "5", "--port")
     with faulty("modbus") as wire:

@@ -52,7 +52,7 @@ def eventually(happened: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("kind", ["pty", "rfc2217"])
+@pytest.mark.parametrize("kind", ["pty", pytest.param("rfc2217", marks=pytest.mark.long)])
 def test_meters_of_three_protocols_and_five_line_settings_share_a_wire(kind: Kind) -> None:
     clock = SystemClock()
     found: list[Snapshot] = []
@@ -84,6 +84,7 @@ def test_meters_of_three_protocols_and_five_line_settings_share_a_wire(kind: Kin
         assert all(f"{month}/1.8.0" in asked[0].raw for month in asked[0].frozen)
 
 
+@pytest.mark.long
 def test_a_session_meter_that_falls_silent_costs_its_neighbours_of_other_protocols_nothing() -> None:
     clock = SystemClock()
     found: list[Snapshot] = []

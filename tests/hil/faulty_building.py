@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -213,3 +215,15 @@ def bill_words(case: Case) -> str:
     states = Counter(row.status for row in case.rows)
     words = ", ".join(f"{count} {status}" for status, count in sorted(states.items()))
     return words + (f"; {len(case.wrong)} of them not what was used" if case.wrong else "")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the log of a building full of faults."""
+    log = logging.getLogger("collector")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.hil.faulty_building import (
     building,
     centre_words,
     gateway_words,
+    quiet,
     rehearse,
 )
 
@@ -44,8 +45,9 @@ converter that strips parity are there all the time. They begin half a day befor
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quiet() -> None:
-    logging.getLogger("collector").setLevel(logging.CRITICAL)
+def _quiet() -> Iterator[None]:
+    with quiet():
+        yield
 
 
 @pytest.fixture(scope="module")

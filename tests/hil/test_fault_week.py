@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
 
 from hil.faults import FAULTS
 from hil.household import HOUR_MS
-from tests.hil.faulty_building import SHOWN, Case, at, building, rehearse
+from tests.hil.faulty_building import SHOWN, Case, at, building, quiet, rehearse
 
 START = (at("2026-09-30T22:40"), at("2026-10-01T01:30"))
 WEEK = (at("2026-10-26T00:00"), at("2026-11-02T00:00"))
@@ -17,9 +16,10 @@ WEEK = (at("2026-10-26T00:00"), at("2026-11-02T00:00"))
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    logging.getLogger("collector").setLevel(logging.CRITICAL)
     folder: Path = tmp_path_factory.mktemp("week")
-    return rehearse(building(SHOWN, WEEK[0]), folder, [START, WEEK], {"2026-10": WEEK[1] + 24 * HOUR_MS}, HOUR_MS // 2)
+    closes = {"2026-10": WEEK[1] + 24 * HOUR_MS}
+    with quiet():
+        return rehearse(building(SHOWN, WEEK[0]), folder, [START, WEEK], closes, HOUR_MS // 2)
 
 
 @pytest.mark.long

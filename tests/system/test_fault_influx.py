@@ -106,6 +106,7 @@ def slow(_: Asked) -> Answer:
     return Answer(204)
 
 
+@pytest.mark.long
 def test_whatever_influxdb_does_costs_time_and_is_said_in_words(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     meterline = Meterline(capsys)
     first = site.influxd.token(site.bucket)

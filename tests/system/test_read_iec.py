@@ -145,8 +145,8 @@ def test_a_wrong_speed_is_no_answer_and_speed_is_what_to_look_at(optical: Wire, 
     ("after", "kind", "words"),
     [
         (0, 3, "nobody signs on at 300 7E1; an optical head must sit well"),
-        (12, 4, "broke off"),  # in the middle of the identification
-        (26, 3, "TST5TEST-IEC called itself, and then nothing came"),
+        pytest.param(12, 4, "broke off", marks=pytest.mark.long),  # in the middle of the identification
+        pytest.param(26, 3, "TST5TEST-IEC called itself, and then nothing came", marks=pytest.mark.long),
         (120, 4, "broke off: was the optical head moved"),  # in the middle of the readout
     ],
 )

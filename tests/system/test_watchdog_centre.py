@@ -44,7 +44,10 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 @pytest.mark.parametrize(
     ("module", "function", "name"),
-    [("ingest", "Ingest._collect", "ingest"), ("worker", "Worker.round", "the worker")],
+    [
+        ("ingest", "Ingest._collect", "ingest"),
+        pytest.param("worker", "Worker.round", "the worker", marks=pytest.mark.long),
+    ],
 )
 def test_it_is_fed_while_ingest_and_worker_move(
     tmp_path: Path, manager: Manager, module: str, function: str, name: str
