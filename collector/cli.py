@@ -48,11 +48,6 @@ COMMANDS = {
     "line": ("collector.commands.line", "Say in words what is wrong with a line."),
 }
 
-# Published names whose issue has not landed: they exit 2 and say so.
-NOT_BUILT = (
-    "response",
-)  # fmt: skip
-
 # Modules that an extra brings: what to install when one is missing.
 EXTRA_OF = {
     "pymodbus": "edge",
@@ -82,8 +77,6 @@ class Commands(click.Group):
         if cmd_name in COMMANDS:
             command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
             return command
-        if cmd_name in NOT_BUILT:
-            raise UsageFault(f"{cmd_name}: not built yet")
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

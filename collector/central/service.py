@@ -65,8 +65,8 @@ class Figures(NamedTuple):
 class Centre:
     """The running centre. As a context it is started and stopped; every part of it may be looked at meanwhile.
 
-    Raises Unreachable when a file or database cannot be opened, UsageFault for what is not built yet. A broker that is
-    away raises nothing: the connection is tried again for ever.
+    Raises Unreachable when a file or database cannot be opened, UsageFault for settings that no broker takes. A broker
+    that is away raises nothing: the connection is tried again for ever.
     """
 
     def __init__(self, config: CentralConfig, clock: Clock) -> None:
