@@ -75,8 +75,3 @@ def content_of_run(rows: Iterable[tuple[str, str, str]], manifest: str) -> str:
         digest.update(f"{row}\n".encode())
     digest.update(sha256(manifest).encode())
     return digest.hexdigest()
-
-
-def content_of(rows: Iterable[tuple[Any, ...]]) -> str:
-    """The content of decisions, readings by hand, responses: their columns behind `link`, as they came."""
-    return sha256(canonical([list(row) for row in rows]))

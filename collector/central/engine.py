@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def open_engine(config: CentralConfig) -> Engine:
     if config.database.url == "sqlite":
         return open_sqlite(config.data / "central.db")
     return open_postgresql(postgresql_url(config))
+
+
+@contextmanager
+def opened_engine(config: CentralConfig) -> Iterator[Engine]:
+    """The same for as long as it is needed."""
+    engine = open_engine(config)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def open_sqlite(path: Path) -> Engine:

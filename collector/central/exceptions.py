@@ -23,7 +23,6 @@ from collector.model import Finding
 Verdict = Literal["accept", "reject"]
 # What a row may be for a verdict. A rejected row may be accepted again: the value is still there.
 _MAY: Mapping[Verdict, tuple[str, ...]] = {"accept": ("held",), "reject": ("held", "ready")}
-NEVER_SAID = ("by-hand", "act", "split", "replaced", "derived", "unproven", "revised")
 
 
 class Exceptional(NamedTuple):
@@ -88,7 +87,7 @@ def decide(
                     subject = known[point][reading.register_].subject
                 key = (period, point, reading.register_)
                 made.append(Decision(*key, verdict, subject, reason, now, who))
-        decisions.add(connection, made, now=now, who=who)
+        decisions.CHAINED.add(connection, made, now=now, who=who)
     return sorted(utilities)
 
 

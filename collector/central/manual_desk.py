@@ -91,7 +91,7 @@ class Desk:
 
     def take(self, account: str, values: Sequence[str], source: str, reason: str) -> Taken:
         """Readings of all registers of an account, in the order of its receipt. Raises Refused."""
-        places = self._places(account)
+        places = self.places(account, None)
         if len(values) != len(places):
             wanted = ", ".join(f"{place.point.point} {self.utility.label(place.code)}" for place in places)
             raise Refused(f"{len(values)} readings; account {account} has {len(places)}: {wanted}")
@@ -99,7 +99,19 @@ class Desk:
 
     def take_of_meter(self, account: str, meter: str, values: Sequence[str], source: str) -> Taken:
         """Readings of one meter of an account (its serial number or id; empty: its only one). Raises Refused."""
+        mine = self.places(account, meter)
+        if len(values) != len(mine):
+            raise Refused(f"{len(values)} readings; there are {len(mine)}: {', '.join(place.code for place in mine)}")
+        return self._taken(list(zip(mine, values, strict=True)), source, "")
+
+    def places(self, account: str, meter: str | None) -> list[Place]:
+        """The registers that are told together, in that order: all of an account's receipt, or a meter's by code.
+
+        Raises Refused for an account that is not known, and a meter that is not one of it.
+        """
         places = self._places(account)
+        if meter is None:
+            return places
         points = {place.point.point for place in places}
         if meter:
             named = {place.point.point for place in places if _is(place, meter)}
@@ -109,10 +121,7 @@ class Desk:
             points = named
         if len(points) > 1:
             raise Refused(f"account {account} has {len(points)} meters; say which one it is, by its serial number")
-        mine = sorted((place for place in places if place.point.point in points), key=lambda place: place.code)
-        if len(values) != len(mine):
-            raise Refused(f"{len(values)} readings; there are {len(mine)}: {', '.join(place.code for place in mine)}")
-        return self._taken(list(zip(mine, values, strict=True)), source, "")
+        return sorted((place for place in places if place.point.point in points), key=lambda place: place.code)
 
     def _places(self, account: str) -> list[Place]:
         if account not in self.accounts:
@@ -138,10 +147,11 @@ class Desk:
 
     def _wh(self, place: Place, text: str) -> int:
         decimals = self.utility.decimals
-        form = r"0|[1-9][0-9]{0,11}" + (rf"(\.[0-9]{{1,{decimals}}})?" if decimals else "")
+        form = r"(0|[1-9][0-9]{0,11})" + (rf"(\.[0-9]{{1,{decimals}}})?" if decimals else "")
         if not re.fullmatch(form, text):
-            digits = f", at most {decimals} digits behind the point" if decimals else ", no point or comma"
-            raise Refused(f"{text[:40]!r} is no reading: whole kWh in digits, no zeros in front{digits}")
+            kind = f"kWh in digits, at most {decimals} behind a point" if decimals else "whole kWh in digits"
+            rest = "no zeros in front" + ("" if decimals else ", no point or comma")
+            raise Refused(f"{text[:40]!r} is no reading: {kind}, {rest}")
         wh = int(Decimal(text) * 1000)
         digits_of = None if place.segment is None else self._load_profile(place.segment.profile).digits
         if digits_of is not None and wh >= 1000 * 10**digits_of:
@@ -163,7 +173,7 @@ def enter(engine: Engine, taken: Sequence[Taken], *, now: int, who: str) -> int:
     readings = [reading for item in taken for reading in item.readings]
     if readings:
         with writing(engine) as connection:
-            manual.add(connection, readings, now=now, who=who)
+            manual.CHAINED.add(connection, readings, now=now, who=who)
     return len(readings)
 
 
@@ -181,6 +191,13 @@ def _check_window(utility: Utility, period: str, told: int, default_zone: str) -
     if told < opens:
         raise Refused(
             f"{period} of {utility.id} begins at {wall(opens, zone)} ({zone}); a reading of before is another month's"
+        )
+    # No window says how late is too late. When the next month has ended, its own end is the nearer one.
+    closes = utility.edge_of(localtime.next_month(period), zone).at
+    if told >= closes:
+        raise Refused(
+            f"{period} of {utility.id} was followed by a month that ended at {wall(closes, zone)} ({zone}); a reading "
+            f"of {wall(told, zone)} is another month's (--told says when it was told)"
         )
 
 

@@ -8,21 +8,19 @@ found among those that are known, never by cutting.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from collector.central import manual_dialects
 from collector.central.manual_desk import Desk, Refused, Taken
 from collector.central.manual_dialects import Said
-from collector.central.spreadsheet import unguarded
+from collector.central.sent_lines import cells_of, lines_of, text_of
 from drivers.strict_yaml import ConfigError
 
 COLUMNS = ("account", "flat", "meter", "t1", "t2", "t3", "t4", "total")
 _TARIFFS = ("t1", "t2", "t3", "t4")
-LONGEST = 1000  # characters of a line: an account of 64, an address, a dozen readings; more is no message
-MOST_BYTES = 64 << 20  # a line for each of a million accounts
 
 
 class Line(NamedTuple):
@@ -37,16 +35,14 @@ class Line(NamedTuple):
 
 def read(data: bytes, name: str, desk: Desk) -> list[Line]:
     """What each line of a file gives. Nothing is entered yet. Raises ConfigError for what is no text file at all."""
-    if len(data) > MOST_BYTES:
-        raise ConfigError([f"{name}: {len(data)} bytes; at most {MOST_BYTES}; cut it into several"])
-    raw = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    raw = lines_of(data, name)
     header = _header(raw[0])
     said: list[tuple[int, Said | Refused]] = []
     for number, bare in enumerate(raw, 1):
         if (number == 1 and header) or not bare.strip():
             continue
         try:
-            text = line_text(bare)
+            text = text_of(bare)
             told = _row(text, *header) if header else manual_dialects.read(text, desk.utility, desk.accounts)
             said.append((number, told))
         except Refused as refused:
@@ -56,22 +52,46 @@ def read(data: bytes, name: str, desk: Desk) -> list[Line]:
 
 def _settled(said: list[tuple[int, Said | Refused]], name: str, desk: Desk) -> Iterator[Line]:
     """Every line with its verdict: of two about the same meter the first counts, or none where they differ."""
-    lines: dict[tuple[str, str | None], list[tuple[int, tuple[str, ...]]]] = {}
-    for number, item in said:
-        if isinstance(item, Said):
-            lines.setdefault((item.account, item.meter), []).append((number, item.values))
+    told = {number: _told(item, desk) for number, item in said if isinstance(item, Said)}
+    first: dict[str, dict[_Told, int]] = {}  # point -> what is told of it -> the first line that says so
+    for number, points in told.items():
+        for point, what in points.items():
+            first.setdefault(point, {}).setdefault(what, number)
     for number, item in said:
         if isinstance(item, Refused):
             yield Line(number, "", "refused", str(item), None)
             continue
-        same = lines[item.account, item.meter]
-        if others := [at for at, values in same if values != item.values]:
-            text = f"line {others[0]} tells other readings of the same account: neither is taken"
+        mine = told[number]
+        others = [
+            next(at for other, at in first[point].items() if other != what)
+            for point, what in mine.items()
+            if len(first[point]) > 1
+        ]
+        before = [first[point][what] for point, what in mine.items()]
+        if others:
+            text = f"line {min(others)} tells other readings of the same account: neither is taken"
             yield Line(number, item.account, "refused", text, None)
-        elif number != same[0][0]:
-            yield Line(number, item.account, "duplicate", f"the same as line {same[0][0]}", None)
+        elif before and max(before) < number:
+            yield Line(number, item.account, "duplicate", f"the same as line {before[0]}", None)
         else:
             yield _line(number, item, name, desk)
+
+
+_Told = tuple[object, ...]
+
+
+def _told(said: Said, desk: Desk) -> dict[str, _Told]:
+    """point -> what a line tells of it, however it calls the meter; empty where it is nobody's."""
+    try:
+        places = desk.places(said.account, said.meter)
+    except Refused:
+        return {}
+    if len(places) != len(said.values):  # who knows what is meant: it is another reading than any other
+        return {place.point.point: said.values for place in places}
+    found: dict[str, _Told] = {}
+    for place, text in sorted(zip(places, said.values, strict=True), key=lambda pair: pair[0].code):
+        found[place.point.point] = (*found.get(place.point.point, ()), (place.code, text))
+    return found
 
 
 def _line(number: int, said: Said, name: str, desk: Desk) -> Line:
@@ -88,19 +108,6 @@ def _line(number: int, said: Said, name: str, desk: Desk) -> Line:
     return Line(number, said.account, "accepted", "; ".join(taken.notices), taken)
 
 
-def line_text(bare: bytes) -> str:
-    """A line of a file that somebody sent. Raises Refused for what is no line of text."""
-    try:
-        text = bare.removesuffix(b"\r").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Refused(f"byte {error.start + 1} of the line is 0x{bare[error.start]:02x}, which is not UTF-8") from None
-    if len(text) > LONGEST:
-        raise Refused(f"{len(text)} characters; a line has at most {LONGEST}")
-    if not text.replace("\t", "").isprintable():
-        raise Refused("the line holds characters that cannot be printed")
-    return text
-
-
 # ----------------------------------------------------------------------------- lists
 
 
@@ -111,7 +118,10 @@ def _header(bare: bytes) -> tuple[list[str], str] | None:
     except UnicodeDecodeError:
         return None
     delimiter = ";" if text.count(";") > text.count(",") else ","
-    columns = [column.strip().lower() for column in text.split(delimiter)]
+    try:
+        columns = [column.strip().lower() for column in cells_of(text, delimiter)]
+    except Refused:
+        return None
     if "account" not in columns:
         return None
     odd = [column for column in columns if column not in COLUMNS]
@@ -126,13 +136,7 @@ def _header(bare: bytes) -> tuple[list[str], str] | None:
 
 
 def _row(text: str, columns: list[str], delimiter: str) -> Said:
-    try:
-        (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise Refused(f"not CSV: {error}; put quotes around a text with {delimiter} or quotes") from None
-    if len(cells) != len(columns):
-        raise Refused(f"{len(cells)} columns instead of {len(columns)}")
-    row = {column: unguarded(cell.strip()) for column, cell in zip(columns, cells, strict=True)}
+    row = dict(zip(columns, cells_of(text, delimiter, len(columns)), strict=True))
     values = [row.get(column, "") for column in _TARIFFS]
     while values and not values[-1]:
         values.pop()
@@ -147,8 +151,7 @@ def _check_total(row: Mapping[str, str], values: list[str]) -> None:
     total = row.get("total", "")
     if not total:
         return
-    numbers = [*values, total]
-    if not all(re.fullmatch(r"[0-9]{1,12}", number) for number in numbers):
-        raise Refused(f"total: {total!r} and the readings have to be whole kWh")
-    if sum(map(int, values)) != int(total):
-        raise Refused(f"total: {total}, but {' + '.join(values)} is {sum(map(int, values))}")
+    if not all(re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,3})?", number) for number in (*values, total)):
+        raise Refused(f"total: {total!r} and the readings have to be kWh in digits")
+    if (added := sum(map(Decimal, values))) != Decimal(total):
+        raise Refused(f"total: {total}, but {' + '.join(values)} is {added}")

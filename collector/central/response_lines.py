@@ -5,14 +5,12 @@ All of it is taken or nothing: every fault is said with its line.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import get_args
 
 from collector.central.manual_desk import Refused
-from collector.central.manual_lines import MOST_BYTES, line_text
 from collector.central.responses import Answer, Verdict
-from collector.central.spreadsheet import unguarded
+from collector.central.sent_lines import cells_of, lines_of, text_of
 from drivers.strict_yaml import ConfigError
 
 HEADER = ["account", "verdict", "reason"]
@@ -22,9 +20,7 @@ LONGEST_REASON = 400  # characters: two SMS and some
 
 def read(data: bytes, name: str, accounts: Container[str]) -> list[Answer]:
     """The answers, one an account. `accounts`: those that were sent. Raises ConfigError with every fault."""
-    if len(data) > MOST_BYTES:
-        raise ConfigError([f"{name}: {len(data)} bytes; at most {MOST_BYTES}"])
-    raw = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    raw = lines_of(data, name)
     delimiter = _delimiter(raw[0])
     faults: list[str] = []
     found: dict[str, tuple[int, Answer]] = {}
@@ -32,8 +28,9 @@ def read(data: bytes, name: str, accounts: Container[str]) -> list[Answer]:
         if not bare.strip() or (number == 1 and delimiter):
             continue
         try:
-            text = line_text(bare)
-            answer = _checked(_cells(text, delimiter) if delimiter else _words(text, accounts), accounts)
+            text = text_of(bare)
+            cells = cells_of(text, delimiter, len(HEADER)) if delimiter else _words(text, accounts)
+            answer = _checked(cells, accounts)
             first, same = found.setdefault(answer.account, (number, answer))
             if same != answer:
                 raise Refused(f"account {answer.account} has another answer in line {first}")
@@ -52,28 +49,17 @@ def _delimiter(bare: bytes) -> str | None:
     return next((sign for sign in ",;" if [cell.strip() for cell in text.split(sign)] == HEADER), None)
 
 
-def _cells(text: str, delimiter: str) -> tuple[str, str, str]:
-    try:
-        (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
-    except (csv.Error, ValueError) as error:
-        raise Refused(f"not CSV: {error}; put quotes around a text with {delimiter} or quotes") from None
-    if len(cells) != len(HEADER):
-        raise Refused(f"{len(cells)} columns instead of {len(HEADER)}")
-    account, verdict, reason = (unguarded(cell.strip()) for cell in cells)
-    return account, verdict, reason
-
-
-def _words(text: str, accounts: Container[str]) -> tuple[str, str, str]:
+def _words(text: str, accounts: Container[str]) -> list[str]:
     """`account verdict reason`; an account may hold blanks itself, the longest that was sent counts."""
     words = text.split()
     for cut in range(len(words) - 1, 0, -1):
         account, verdict = " ".join(words[:cut]), words[cut].rstrip(":,;.")
         if account in accounts and verdict in _VERDICTS:
-            return account, verdict, " ".join(words[cut + 1 :])
+            return [account, verdict, " ".join(words[cut + 1 :])]
     raise Refused("a line is ACCOUNT accepted, or ACCOUNT refused REASON, with an account that was sent")
 
 
-def _checked(cells: tuple[str, str, str], accounts: Container[str]) -> Answer:
+def _checked(cells: Sequence[str], accounts: Container[str]) -> Answer:
     account, verdict, reason = cells
     if account not in accounts:
         raise Refused(f"account {account!r} is not in what was sent; it has to be exact")

@@ -11,13 +11,13 @@ import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, select
 
 from collector.central import chain
-from collector.central.database import ledger, ledger_link, response
+from collector.central.chained_rows import ChainedRows
+from collector.central.database import ledger, response
 from collector.central.engine import writing
 
-CHAINED = ("period", "utility", "account", "revision", "verdict", "reason")
 Verdict = Literal["accepted", "refused"]
 
 
@@ -33,6 +33,9 @@ class Response(NamedTuple):
     at: int = 0
     who: str = ""
     link: int = 0
+
+
+CHAINED = ChainedRows("response", response, Response)
 
 
 class Answer(NamedTuple):
@@ -59,16 +62,10 @@ def sent(connection: Connection, period: str, utility: str, revision: int) -> di
 
 def given(connection: Connection, period: str, utility: str, account: str | None = None) -> list[Response]:
     """All answers for a period (about one account if named), oldest first."""
-    columns = [response.c[name] for name in CHAINED]
-    query = (
-        select(*columns, ledger_link.c.at, ledger_link.c.who, ledger_link.c.id)
-        .join_from(response, ledger_link, response.c.link == ledger_link.c.id)
-        .where(response.c.period == period, response.c.utility == utility)
-        .order_by(response.c.id)
-    )
+    where = [response.c.period == period, response.c.utility == utility]
     if account is not None:
-        query = query.where(response.c.account == account)
-    return [Response(*tuple(row)) for row in connection.execute(query)]
+        where.append(response.c.account == account)
+    return list(CHAINED.read(connection, *where))
 
 
 def standing(connection: Connection, period: str, utility: str, revision: int) -> dict[str, Response]:
@@ -98,24 +95,8 @@ def enter(
         fresh = []
         for account, verdict, reason in answers:
             item = Response(period, utility, account, about[account], verdict, reason)
-            if account not in known or known[account][: len(CHAINED)] != item[: len(CHAINED)]:
+            if account not in known or CHAINED.said(known[account]) != CHAINED.said(item):
                 fresh.append(item)
         if fresh:
-            add(connection, fresh, file=file, now=now, who=who)
+            CHAINED.add(connection, fresh, now=now, who=who, period=period, utility=utility, file=file)
     return len(fresh)
-
-
-def add(connection: Connection, items: Sequence[Response], *, file: str, now: int, who: str) -> None:
-    """Add answers, all of one file of one utility."""
-    rows = [{name: getattr(item, name) for name in CHAINED} for item in items]
-    content = chain.content_of(tuple(row.values()) for row in rows)
-    what = {"rows": len(rows), "period": items[0].period, "utility": items[0].utility, "file": file}
-    link = chain.add(connection, "response", what, content, now=now, who=who)
-    connection.execute(insert(response), [{**row, "link": link.id} for row in rows])
-
-
-def content_of(connection: Connection, link: int) -> str:
-    """What the chain must say of the answers of a link."""
-    columns = [response.c[name] for name in CHAINED]
-    rows = connection.execute(select(*columns).where(response.c.link == link).order_by(response.c.id))
-    return chain.content_of(map(tuple, rows))
