@@ -35,7 +35,7 @@ def from_millis(millis: int) -> datetime:
 
 def rfc3339(millis: int) -> str:
     """`2026-10-31T21:01:02.120Z`: milliseconds and Z, as in files and on stdout."""
-    return from_millis(millis).strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+    return from_millis(millis).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def instant(day: date, at: time, zone_name: str) -> datetime:

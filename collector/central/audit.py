@@ -9,25 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, func, select
 
-from collector.central import chain, decisions, ledger, manual, responses
+from collector.central import chain, decisions, evidence, ledger, manual, responses
 from collector.central.canonical import sha256
 from collector.central.chain import Link
-from collector.central.database import close_run, decision, ledger_link, manual_reading, response
+from collector.central.chained_rows import ChainedRows
+from collector.central.database import close_run, ledger_link
 from collector.central.database import ledger as ledger_table
 
 _AT_ONCE = 1000  # rows in RAM: a ledger row has some kilobytes with its proof
 _CHUNK = 1 << 20  # bytes of a file that are read at a time
-# What the chain must say of the rows of a link, by its kind; those of a close are looked at one by one.
-_CONTENT_OF: Mapping[str, Callable[[Connection, int], str]] = {
-    "decision": decisions.content_of, "manual": manual.content_of, "response": responses.content_of,
-}  # fmt: skip
+# The rows that a link stands for, by its kind; those of a close are looked at one by one.
+_CHAINED: Mapping[str, ChainedRows[Any]] = {
+    rows.kind: rows for rows in (decisions.CHAINED, manual.CHAINED, responses.CHAINED)
+}
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def _faults_of(connection: Connection, link: Link, verdict: Verdict) -> Iterator
         content = "" if run is None else chain.content_of_run(rows, run.manifest)
     else:
         name = f"link {link.id} ({link.kind})"
-        content = _CONTENT_OF[link.kind](connection, link.id)
+        content = _CHAINED[link.kind].content_of(connection, link.id)
         verdict.rows += what["rows"]
     if content != link.content:
         done = f"{name}: its rows are not those that were there when {link.who or 'it'} did this"
@@ -98,18 +99,26 @@ def _faults_of(connection: Connection, link: Link, verdict: Verdict) -> Iterator
 
 def _rows(connection: Connection, what: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str], str | None]]:
     """(point, register, digest) of each row that a run added, and what is wrong with it."""
-    names = ("period", "utility", "point", "register", "revision", "row", "evidence", "digest")
+    names = ("period", "utility", "point", "register", "revision")
+    columns = [ledger_table.c[name] for name in names]
     where = [ledger_table.c[name] == what[name] for name in ("period", "utility", "revision")]
-    query = select(*(ledger_table.c[name] for name in names)).where(*where)
-    for found in connection.execution_options(yield_per=_AT_ONCE).execute(query):
-        key = (found.point, found.register, found.digest)
-        named = f"{found.point} {found.register}"
-        if ledger.digest_of(found.row, found.evidence) != found.digest:
-            yield key, f"{named} was altered: it does not have its digest {found.digest}"
-            continue
-        row = json.loads(found.row)
-        wrong = [name for name in names[:5] if row[name] != getattr(found, name)]
-        yield key, f"{named} is filed under another {', '.join(wrong)} than it says" if wrong else None
+    query = select(*columns, *ledger.STORED).where(*where)
+    for some in connection.execution_options(yield_per=_AT_ONCE).execute(query).partitions():
+        unread: list[tuple[tuple[str, str, str], list[Mapping[str, Any]]]] = []
+        for found in some:
+            key = (found.point, found.register, found.digest)
+            if ledger.digest_of(found.row, found.evidence, found.carried) != found.digest:
+                yield key, f"{found.point} {found.register} was altered: it does not have its digest {found.digest}"
+                continue
+            row = json.loads(found.row)
+            if wrong := [name for name in names if row[name] != getattr(found, name)]:
+                yield key, f"{found.point} {found.register} is filed under another {', '.join(wrong)} than it says"
+                continue
+            unread.append((key, list(ledger.references(json.loads(found.evidence)))))
+        kept = evidence.referred(connection, (item for _, named in unread for item in named))
+        for key, named in unread:
+            lost = any(item["snapshot"] not in kept for item in named)
+            yield key, f"{key[0]} {key[1]}: a snapshot that proves it was altered or taken out" if lost else None
 
 
 def _unchained(connection: Connection) -> Iterator[str]:
@@ -121,12 +130,11 @@ def _unchained(connection: Connection) -> Iterator[str]:
         for found in connection.execute(select(*columns).distinct()):
             if tuple(found) not in closes:
                 yield f"{table.name}: {found.period}, {found.utility}, r{found.revision} is in no link of the chain"
-    chained: dict[str, Table] = {"decision": decision, "manual": manual_reading, "response": response}
-    for kind, table in chained.items():
-        links = select(ledger_link.c.id).where(ledger_link.c.kind == kind)
-        strange = select(func.count()).where(table.c.link.not_in(links))
+    for rows in _CHAINED.values():
+        links = select(ledger_link.c.id).where(ledger_link.c.kind == rows.kind)
+        strange = select(func.count()).where(rows.table.c.link.not_in(links))
         if count := connection.execute(strange).scalar_one():
-            yield f"{table.name}: {count} rows are in no link of the chain"
+            yield f"{rows.table.name}: {count} rows are in no link of the chain"
 
 
 def _folders(connection: Connection, out: Path, verdict: Verdict) -> Iterator[str]:

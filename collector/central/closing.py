@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -25,10 +25,10 @@ from collector import localtime
 from collector.central import chain, ledger
 from collector.central import utility as utilities
 from collector.central.billing_files import STATUSES, Draft, folder_lock
-from collector.central.close import close_point
+from collector.central.close import close_points
 from collector.central.edge_value import wall
 from collector.central.engine import writing
-from collector.central.gathering import Gathering, LoadProfile, Member, utilities_of
+from collector.central.gathering import Gathering, LoadProfile, Member
 from collector.central.ledger import Entry, Run
 from collector.central.registry import Registry
 from collector.central.store.series import SeriesStore
@@ -102,30 +102,47 @@ class Overtaken(Unreachable):
     """Somebody else closed the same month meanwhile, again and again. Close it once more."""
 
 
-def close_month(books: Books, period: str, utility: Utility, now: int, who: str = "meterline") -> Closed:
+def _go_on() -> None:
+    """Nobody wants a close to end before its end."""
+
+
+def close_month(
+    books: Books,
+    period: str,
+    utility: Utility,
+    now: int,
+    who: str = "meterline",
+    *,
+    between: Callable[[], None] = _go_on,
+) -> Closed:
     """Close a period YYYY-MM for a utility. `now` (ms UTC) is after the edge; it and `who` go into the ledger's chain.
 
+    `between` is called after every few hundred points: what it raises ends the close, and nothing is written.
     Raises UsageFault before the edge or where the utility has no points, ConfigError for an unknown meter profile,
     StoreAway, Overtaken, CheckFailed where the ledger does not give the bytes of an emitted folder any more.
     """
-    return close_gathered(books, gather(books, period, utility), now, who)
+    return close_gathered(books, gather(books, period, utility), now, who, between=between)
 
 
-def close_gathered(books: Books, gathering: Gathering, now: int, who: str) -> Closed:
+def close_gathered(
+    books: Books, gathering: Gathering, now: int, who: str, *, between: Callable[[], None] = _go_on
+) -> Closed:
     """The same, for whoever has gathered just now what there is to close."""
     check_due(gathering, now)
     period, utility = gathering.period, gathering.utility
     folder = books.out / period / utility.id
     with folder_lock(folder):
         for _ in range(_TRIES):
-            closed = _close(books, gathering, folder, now, who)
+            closed = _close(books, gathering, folder, now, who, between=between)
             if closed is not None:
                 return closed
             gathering = gather(books, period, utility)
     raise Overtaken(f"{period} of {utility.id} is being closed by others all the time; close it again")
 
 
-def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str) -> Closed | None:
+def _close(
+    books: Books, gathering: Gathering, folder: Path, now: int, who: str, *, between: Callable[[], None]
+) -> Closed | None:
     """One try; None where somebody else was first."""
     period, utility = gathering.period, gathering.utility.id
     tally = _Tally()
@@ -134,14 +151,15 @@ def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str)
         revision = runs[-1].revision + 1 if runs else 1
         with Draft(folder, *_form(gathering.utility, period, revision)) as draft, _Staged(folder) as staged:
             for entries, fresh in _entries(connection, gathering, revision):
-                staged.add(fresh)
+                between()
+                staged.add([ledger.storable(entry, now) for entry in fresh])
                 tally.add(entries, fresh)
                 draft.add(entries)
             connection.rollback()  # what follows begins with what is there then
             if tally.changed:
                 manifest = draft.finish(runs[-1].manifest if runs else None)
                 run = Run(revision, now, manifest, tally.checks, gathering.utility.digest or None)
-                if not _append(books.engine, gathering, staged, runs, run, who=who):
+                if not _append(books.engine, gathering, staged, runs, run, who=who, between=between):
                     return None
                 runs.append(run)
                 draft.publish()
@@ -150,16 +168,27 @@ def _close(books: Books, gathering: Gathering, folder: Path, now: int, who: str)
     return tally.closed(gathering, runs[-1].revision, folder / f"r{runs[-1].revision}", again)
 
 
-def _append(engine: Engine, gathering: Gathering, staged: _Staged, runs: Sequence[Run], run: Run, *, who: str) -> bool:
+def _append(
+    engine: Engine,
+    gathering: Gathering,
+    staged: _Staged,
+    runs: Sequence[Run],
+    run: Run,
+    *,
+    who: str,
+    between: Callable[[], None],
+) -> bool:
     """Rows, run and link into the ledger; False, and nothing is done, where somebody else has closed the month."""
     period, utility = gathering.period, gathering.utility.id
     with writing(engine) as connection:
         chain.newest(connection, lock=True)
         if len(ledger.runs(connection, period, utility)) != len(runs):
             return False
-        for entries in staged:
-            ledger.append(connection, entries, run.at)
-        ledger.append_run(connection, period, utility, run, gathering.utility.text, who=who)
+        added: list[ledger.RowKey] = []
+        for rows in staged:
+            between()
+            added += ledger.append(connection, rows)
+        ledger.append_run(connection, period, utility, run, added, gathering.utility.text, who=who)
     return True
 
 
@@ -176,13 +205,13 @@ class _Staged:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, rows: Sequence[ledger.Storable]) -> None:
         """The next rows."""
-        if entries:
-            pickle.dump([ledger.storable(entry) for entry in entries], self._file, protocol=5)
+        if rows:
+            pickle.dump(rows, self._file, protocol=5)
             self._chunks += 1
 
-    def __iter__(self) -> Iterator[list[ledger.Storable]]:
+    def __iter__(self) -> Iterator[Sequence[ledger.Storable]]:
         self._file.seek(0)
         for _ in range(self._chunks):
             yield pickle.load(self._file)  # ours: nobody else can open it
@@ -207,7 +236,7 @@ def preview_gathered(books: Books, gathering: Gathering) -> Closed:
 
 def gatherings(books: Books, period: str) -> list[Gathering]:
     """What each utility that has points to bill in a period has to close, by id. Raises ConfigError."""
-    named = map(utilities.load, utilities_of(Registry(books.engine)))
+    named = map(utilities.load, Registry(books.engine).utilities())
     with books.engine.connect() as connection:
         found = [_gather(connection, books, period, utility) for utility in named]
     return [gathering for gathering in found if gathering.members]
@@ -231,10 +260,10 @@ def missing_rows(books: Books, gathering: Gathering, members: Sequence[Member]) 
     found: dict[str, tuple[str, ...]] = {}
     with books.engine.connect() as connection:
         for start in range(0, len(members), _AT_ONCE):
-            for case in gathering.cases(connection, members[start : start + _AT_ONCE], {}):
-                lacking = [row.reading for row in close_point(case) if row.reading.status in ("missing", "estimated")]
+            for rows in close_points(gathering.cases(connection, members[start : start + _AT_ONCE], {})):
+                lacking = [row.reading for row in rows if row.reading.status in ("missing", "estimated")]
                 if lacking:
-                    found[case.point.point] = tuple(reading.register_ for reading in lacking)
+                    found[lacking[0].point] = tuple(reading.register_ for reading in lacking)
     return found
 
 
@@ -277,9 +306,10 @@ def _entries(connection: Connection, gathering: Gathering, revision: int) -> Ite
         stored = ledger.newest(connection, gathering.period, names)
         entries: list[Entry] = []
         fresh: list[Entry] = []
-        for case in gathering.cases(connection, chunk, stored):
+        cases = gathering.cases(connection, chunk, stored)
+        for case, rows in zip(cases, close_points(cases), strict=True):
             known = dict(stored.get(case.point.point, {}))
-            for row in close_point(case):
+            for row in rows:
                 before = known.get(row.reading.register_)
                 if before is None or not ledger.same(row, before):
                     known[row.reading.register_] = ledger.entry(row, revision, before)
@@ -341,7 +371,8 @@ class _Tally:
         self.changed += len(fresh)
         for entry in entries:
             self.counts[entry.reading.status] += 1
-            self.checks.update(finding.check for finding in entry.findings)
+            for finding in entry.findings:
+                self.checks[finding.check] += 1
             if len(self.rows) < MOST_SHOWN:
                 self.rows.append(entry.reading)
             if entry.reading.status != "ready" and len(self.exceptions) < MOST_SHOWN:

@@ -2,21 +2,24 @@
 
 Rule 1. Nothing here is changed in place except `gateway_status`, the ends of a segment and whether an act is taken:
         points and bindings get new versions, the ledger gets new revisions, evidence, quarantine and findings only
-        grow. What a bill rests on (ledger, runs, links, decisions, readings by hand, responses) the database itself
-        refuses to change or delete.
+        grow. What a bill rests on (ledger, runs, links, evidence, decisions, readings by hand, responses) the database
+        itself refuses to change or delete.
 Rule 2. Instants are whole milliseconds UTC, kWh and ratios are text of exact decimals, documents are JSON text.
 Rule 3. Tables change by Alembic migrations only (`collector/central/migrations`), from the first one on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from types import ModuleType
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Insert,
@@ -26,7 +29,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    any_,
     func,
+    insert,
+    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -38,9 +44,6 @@ RowId = BigInteger().with_variant(Integer, "sqlite")
 
 # Names sort by their bytes everywhere, as files and stdout promise; a PostgreSQL database may have another default.
 Name = String(63).with_variant(String(63, collation="C"), "postgresql")
-
-# A list of names in one statement: SQLite takes 32,766 parameters, PostgreSQL's protocol 65,535.
-_NAMES_AT_ONCE = 10_000
 
 
 def insert_new(connection: Connection, table: Table) -> Insert:
@@ -55,6 +58,14 @@ def insert_or_replace(connection: Connection, table: Table) -> Insert:
     changed = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
     replacing: Insert = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
     return replacing
+
+
+def add_many(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add very many rows: tuples of these columns' values, in the table's order, as the driver itself takes them."""
+    dialect = _dialect(connection).dialect(paramstyle="qmark" if connection.dialect.name == "sqlite" else "format")
+    compiled = insert(table).compile(dialect=dialect, column_keys=list(columns))
+    assert compiled.positiontup == list(columns), f"the columns of {table.name} are in another order"
+    connection.exec_driver_sql(str(compiled), list(rows))
 
 
 def _dialect(connection: Connection) -> ModuleType:
@@ -78,11 +89,12 @@ def alone(connection: Connection, what: Alone) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(int(what))))
 
 
-def names_in_chunks(names: Collection[str]) -> Iterator[list[str]]:
-    """The names, sorted, in lists that fit into one statement."""
-    ordered = sorted(names)
-    for start in range(0, len(ordered), _NAMES_AT_ONCE):
-        yield ordered[start : start + _NAMES_AT_ONCE]
+def among(connection: Connection, column: Column[str], names: Collection[str]) -> ColumnElement[bool]:
+    """Whether a column has one of these names: one parameter for any number of them."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(names), postgresql.ARRAY(Text)))
+    given = func.json_each(json.dumps(list(names))).table_valued("value")
+    return column.in_(select(given.c.value))
 
 
 # What is known of a point from `valid_from` on. The latest version that is not later than an instant counts there;
@@ -227,7 +239,8 @@ quarantine = Table(
     Index("quarantine_meter_time", "meter", "time"),
 )
 
-# Snapshots of class `keep` as they came: what proves a billed value, and what shows that two askings agree.
+# Snapshots of class `keep` as they came: what proves a billed value, and what shows that two askings agree. The ledger
+# names them, so they are kept for ever.
 evidence = Table(
     "evidence",
     metadata,
@@ -256,7 +269,8 @@ gateway_status = Table(
 )
 
 # Billing readings, append-only: one row per period, point, register and revision. `row` is the canonical JSON of the
-# BillingReading, `evidence` JSON of the snapshots and steps that prove it, `digest` the SHA-256 over both.
+# BillingReading, `evidence` JSON of the steps that prove it and of where the snapshots are kept, `carried` JSON of what
+# the next month takes over (null in rows that have it within their evidence), `digest` the SHA-256 over all of them.
 ledger = Table(
     "ledger",
     metadata,
@@ -270,6 +284,7 @@ ledger = Table(
     Column("row", Text, nullable=False),
     Column("evidence", Text, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("carried", Text),
     UniqueConstraint("period", "point", "register", "revision", name="ledger_once"),
     Index("ledger_period_utility", "period", "utility"),
 )

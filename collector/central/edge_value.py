@@ -69,16 +69,28 @@ class Growth(NamedTuple):
         return self.watt * (later.time - earlier.time + STALE) // HOUR + digit
 
 
+class Kept(NamedTuple):
+    """A kept snapshot, parsed, and the gateway's zone. `reference`: how the ledger names it.
+
+    A reference says in which batch (`sha256`) and where in it the snapshot came, when it was asked for, and the SHA-256
+    of its text (`snapshot`): who has that can find it and see that it is the one.
+    """
+
+    reference: Mapping[str, Any]
+    zone: str
+    snapshot: Mapping[str, Any]
+
+
 class Seen(NamedTuple):
     """What is known of a meter near an edge, register -> values, oldest first. `frozen`: the askings that gave them.
 
-    `askings`: when asked -> the snapshot as it came, with its batch's key and digest. `clocks`: when asked -> what the
-    meter's clock said and the gateway's zone, also of the day before.
+    `askings`: when asked -> the snapshot that is kept. `clocks`: when asked -> what the meter's clock said and the
+    gateway's zone, also of the day before.
     """
 
     live: Mapping[str, Sequence[TimedValue]] = MappingProxyType({})
     frozen: Mapping[str, Sequence[TimedValue]] = MappingProxyType({})
-    askings: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+    askings: Mapping[int, Kept] = MappingProxyType({})
     clocks: Mapping[int, tuple[str, str]] = MappingProxyType({})
 
 
@@ -160,14 +172,14 @@ def _frozen(edge: Edge, dial: Dial, seen: Seen, askings: Sequence[TimedValue]) -
         "wh": wh,
         "agreed": agreed,
         "others": differing,
-        "askings": [seen.askings[time] for time, _ in (*agreed, *differing) if time in seen.askings],
+        "askings": [seen.askings[time].reference for time, _ in (*agreed, *differing) if time in seen.askings],
     }
     return EdgeValue("frozen", edge.at, wh, proof, tuple(doubts))
 
 
-def _without_checksum(askings: Iterable[Mapping[str, Any]]) -> bool:
+def _without_checksum(askings: Iterable[Kept]) -> bool:
     """Whether one of these askings had no checksum."""
-    return any(UNCHECKED in asking["snapshot"].get("quality", ()) for asking in askings)
+    return any(UNCHECKED in kept.snapshot.get("quality", ()) for kept in askings)
 
 
 def _unchecked(named: str, time: int) -> Doubt:
@@ -217,7 +229,7 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
     # An interval snapshot is not kept: what the meter's kept ones near the edge say holds for it too.
     if _without_checksum(seen.askings.values() if kept is None else (kept,)):
         doubts.append(_unchecked(f"{kilo(own.value)} kWh, read at {wall(own.time, dial.zone)},", own.time))
-    other = None if kept is None else kept["snapshot"].get("registers", {}).get(dial.code)
+    other = None if kept is None else kept.snapshot.get("registers", {}).get(dial.code)
     if other is not None and other != own.value:
         text = f"two snapshots of {wall(own.time, dial.zone)} differ: {kilo(own.value)} kWh and {kilo(other)} kWh"
         doubts.append(Doubt("conflict", "hold", SUSPECT, own.time, text))
@@ -232,7 +244,7 @@ def _live(edge: Edge, dial: Dial, seen: Seen) -> EdgeValue | None:
         "wh": own.value,
         "before": None if earlier is None else list(earlier),
         "after": None if later is None else list(later),
-        "askings": [kept if kept is not None and other == own.value else _stored(dial, own)],
+        "askings": [kept.reference if kept is not None and other == own.value else _stored(dial, own)],
     }
     return EdgeValue("live", own.time, own.value, proof, tuple(doubts))
 

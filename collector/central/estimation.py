@@ -54,6 +54,10 @@ class PastMonths(Mapping[str, Used]):
         kwh, *how = self.raw[month]
         return Used(Decimal(kwh), *how)  # type: ignore[arg-type]  # one of the words that `carried` writes
 
+    def get(self, month: str, default: Any = None) -> Any:
+        """As of any mapping; said here because a close asks it of every row."""
+        return self[month] if month in self.raw else default
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.raw)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
-from collector.central.database import evidence, insert_new, names_in_chunks, quarantine
+from collector.central.canonical import sha256
+from collector.central.database import among, evidence, insert_new, quarantine
 
 _AT_ONCE = 1000  # rows that are taken from the database at a time
 
@@ -61,16 +62,35 @@ def _storable(row: Evidence | Quarantined) -> dict[str, Any]:
     return {name: v.replace("\0", "\ufffd") if isinstance(v, str) else v for name, v in values.items()}
 
 
+def reference_of(row: Evidence) -> dict[str, Any]:
+    """How a proof in the ledger names a kept snapshot: `sha256` is that of its batch, `snapshot` that of its text."""
+    return {
+        "gateway": row.gateway, "spool": row.spool, "sequence": row.sequence, "position": row.position,
+        "asked": row.asked, "sha256": row.sha256, "snapshot": sha256(row.snapshot),
+    }  # fmt: skip
+
+
+def referred(connection: Connection, references: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """SHA-256 of a snapshot's text -> the text, as far as what these references name is kept, and is what it was."""
+    key = evidence.primary_key.columns
+    wanted = sorted({tuple(reference[column.name] for column in key) for reference in references})
+    found = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        named = tuple_(*key).in_(wanted[start : start + _AT_ONCE])
+        for (text,) in connection.execute(select(evidence.c.snapshot).where(named)):
+            found[sha256(text)] = text
+    return found
+
+
 def evidence_of(connection: Connection, meters: Collection[str], start: int, end: int) -> Iterator[Evidence]:
     """The evidence of these meters asked in start <= asked < end, sorted by meter and time."""
     columns = [evidence.c[name] for name in Evidence._fields]
-    for names in names_in_chunks(meters):
-        asked = evidence.c.asked.between(start, end - 1)
-        # The key last: of two snapshots of one instant the same one counts in every database, also a restored one.
-        order = (evidence.c.meter, evidence.c.asked, *evidence.primary_key.columns)
-        query = select(*columns).where(evidence.c.meter.in_(names), asked).order_by(*order)
-        for some in connection.execute(query).partitions(_AT_ONCE):
-            yield from map(Evidence._make, some)
+    asked = evidence.c.asked.between(start, end - 1)
+    # The key last: of two snapshots of one instant the same one counts in every database, also a restored one.
+    order = (evidence.c.meter, evidence.c.asked, *evidence.primary_key.columns)
+    query = select(*columns).where(among(connection, evidence.c.meter, meters), asked).order_by(*order)
+    for some in connection.execute(query).partitions(_AT_ONCE):
+        yield from map(Evidence._make, some)
 
 
 def quarantined(
@@ -86,9 +106,7 @@ def quarantined(
         ordered = ordered.where(quarantine.c.time >= start)
     if end is not None:
         ordered = ordered.where(quarantine.c.time < end)
-    queries = (
-        [ordered] if meters is None else [ordered.where(quarantine.c.meter.in_(c)) for c in names_in_chunks(meters)]
-    )
-    for query in queries:
-        for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
-            yield Quarantined(*row)
+    if meters is not None:
+        ordered = ordered.where(among(connection, quarantine.c.meter, meters))
+    for row in connection.execute(ordered.execution_options(yield_per=_AT_ONCE)):
+        yield Quarantined(*row)

@@ -1,7 +1,7 @@
 """The whole story of one number: raw bytes, batch, profile, act, witnesses, arithmetic, checks, decisions, sent row.
 
-All of it comes from the ledger, which has a copy of everything that proved the row when it was written; only how the
-registers went through the month is looked up in the series, which may have forgotten it.
+All of it comes from the ledger and from the kept snapshots that it names; only how the registers went through the month
+is looked up in the series, which may have forgotten it.
 """
 
 from __future__ import annotations
@@ -49,17 +49,18 @@ def explain(books: Books, point: str, period: str) -> Iterator[str]:
             )
         links = {link.what: link for link in chain.links(connection) if link.kind == "close"}
         newest = [entries[-1] for entries in versions.values()]
+        proofs = [ledger.proof_of(connection, entry) for entry in newest]
         row = newest[0].reading
         answers = responses.given(connection, period, row.utility, row.account)
-    for entries in versions.values():
-        yield from _register(books, entries, links)
+    for entries, proof in zip(versions.values(), proofs, strict=True):
+        yield from _register(books, entries, proof, links)
     yield from map(_answered, answers)
     yield from _month(books, newest)
 
 
 def _versions(connection: Connection, point: str, period: str) -> dict[str, list[Entry]]:
     """register -> its row versions, oldest first, each held against its digest."""
-    columns = (table.c.register, table.c.row, table.c.evidence, table.c.digest)
+    columns = (table.c.register, *ledger.STORED)
     where = (table.c.period == period, table.c.point == point)
     found: dict[str, list[Entry]] = {}
     for register, *stored in connection.execute(
@@ -69,9 +70,11 @@ def _versions(connection: Connection, point: str, period: str) -> dict[str, list
     return found
 
 
-def _register(books: Books, entries: Sequence[Entry], links: Mapping[str, chain.Link]) -> Iterator[str]:
+def _register(
+    books: Books, entries: Sequence[Entry], proof: Mapping[str, Any], links: Mapping[str, chain.Link]
+) -> Iterator[str]:
     entry = entries[-1]
-    row, proof = entry.reading, json.loads(entry.evidence)
+    row = entry.reading
     zone = proof["point"]["time_zone"]
     yield f"{row.point}, account {row.account}, {row.utility}, {row.period}: {row.label} ({row.register_})"
     yield f"  {_kwh(row.end_kwh)} is {row.status}; consumption {_kwh(row.consumption_kwh)}; quality {row.quality}"
@@ -87,9 +90,8 @@ def _register(books: Books, entries: Sequence[Entry], links: Mapping[str, chain.
     if decision := proof.get("decision"):
         when = rfc3339(decision["at"])
         yield f"  decided: {decision['verdict']} by {decision['who']} at {when}: {decision['reason']}"
-    months = ", ".join(
-        f"{month} {' '.join(used)}" for month, used in sorted(proof.get("carried", {}).get("months", {}).items())
-    )
+    carried = proof.get("carried", {}) if entry.carried is None else json.loads(entry.carried)
+    months = ", ".join(f"{month} {' '.join(used)}" for month, used in sorted(carried.get("months", {}).items()))
     yield f"  months: {months or 'none before'}"
     for version in entries:
         yield from _version(version, links)

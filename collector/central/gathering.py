@@ -7,7 +7,7 @@ Rule 2. Registry and profiles are looked at once, readings in bulk: a few questi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -118,12 +118,11 @@ class Gathering:
 
     def _case(self, member: Member, known: _Known) -> Case:
         name, closing = member.point.point, member.closing
-        meters = [item.meter for item in member.segments]
-        near = {meter: known.strangers[meter] for meter in meters if meter in known.strangers}
-        strangers = {
-            meter: [reason for time, reason in found if closing.at - BEFORE <= time <= closing.at + AFTER]
-            for meter, found in near.items()
-        }
+        strangers: dict[str, list[str]] = {}
+        for meter in {item.meter for item in member.segments} & known.strangers.keys():
+            near = [why for time, why in known.strangers[meter] if closing.at - BEFORE <= time <= closing.at + AFTER]
+            if near:
+                strangers[meter] = near
         return Case(
             period=self.period,
             utility=self.utility,
@@ -139,7 +138,7 @@ class Gathering:
             entered_at_opening=known.entered_before.get(name, {}),
             entered_at_closing=known.entered.get(name, {}),
             decided=known.decided.get(name, {}),
-            strangers={meter: reasons for meter, reasons in strangers.items() if reasons},
+            strangers=strangers,
             was=member.was,
         )
 
@@ -208,9 +207,3 @@ def _strangers(connection: Connection, members: Sequence[Member]) -> dict[str, l
         if row.time is not None and any(reason.startswith(_STRANGERS) for reason in reasons):
             found.setdefault(row.meter, []).append((row.time, row.reason))
     return found
-
-
-def utilities_of(registry: Registry) -> list[str]:
-    """The utilities that bill or billed some point, sorted."""
-    histories: Iterable[tuple[Point, ...]] = registry.histories().values()
-    return sorted({version.utility for history in histories for version in history})

@@ -3,7 +3,8 @@
 Rule 1. A row version is the reading, its findings and its proof; the latest revision of a register counts.
 Rule 2. `revision` is the number of the folder in which the row version first appeared: a new version comes only where
         the reading or what is said of it differs. More proof of the same is no new version.
-Rule 3. The digest is the SHA-256 of the row's canonical JSON, a line feed and the evidence's canonical JSON (UTF-8).
+Rule 3. The digest is the SHA-256 of the canonical JSON (UTF-8) of the row, of its evidence, and of what it carries on
+        to the next month, with a line feed between them.
 Rule 4. Every emitted folder can be written again from here alone, to the byte. Whoever reads a row with its evidence
         finds out whether it is still what was written.
 """
@@ -23,15 +24,17 @@ from collector.central import chain
 from collector.central.canonical import canonical, parsed, sha256
 from collector.central.case import Previous
 from collector.central.close import Row as ClosedRow
-from collector.central.database import close_run, ledger, names_in_chunks, utility_profile
+from collector.central.database import add_many, among, close_run, ledger, utility_profile
 from collector.central.edge_value import VALID
 from collector.central.estimation import PastMonths
+from collector.central.evidence import referred
 from collector.exits import CheckFailed
 from collector.model import BillingReading, Finding
 
 _DECIMALS = ("start_kwh", "end_kwh", "ratio", "consumption_kwh")
 REVISED = "revised"  # the one finding that the ledger itself adds
 _AT_ONCE = 1000  # rows that are taken from the table at a time
+STORED = [ledger.c[name] for name in ("row", "evidence", "carried", "digest")]  # what `read_entry` reads
 
 
 class Place(NamedTuple):
@@ -45,13 +48,17 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A row version. `evidence`: canonical JSON of findings and proof. `findings`: those of the whole point first."""
+    """A row version. `evidence`: canonical JSON of findings and proof. `findings`: those of the whole point first.
+
+    `carried`: canonical JSON for the month that follows; None in versions that had it within their evidence.
+    """
 
     reading: BillingReading
     findings: tuple[Finding, ...]
     place: Place
     row: str
     evidence: str
+    carried: str | None
     digest: str
 
 
@@ -73,11 +80,13 @@ class Run(NamedTuple):
 
 def entry(closed: ClosedRow, revision: int, replaced: Entry | None) -> Entry:
     """The row version that a close gives; `replaced` is the one that it takes the place of."""
-    reading = closed.reading._replace(revision=revision)
+    reading = BillingReading(*closed.reading[:-1], revision)  # its last field
     findings = closed.findings
     if replaced is not None:
         findings = (*findings, _revised(reading, replaced.reading, closed.proof["point"]["closing"]))
-    return _entry(reading, findings, {**closed.proof, "findings": [_plain(finding) for finding in findings]})
+    evidence = {**closed.proof, "findings": [_plain(finding) for finding in findings]}
+    texts = (row_text(reading), canonical(evidence), canonical(closed.carried))
+    return Entry(reading, findings, _place(evidence), *texts, digest_of(*texts))
 
 
 def same(closed: ClosedRow, stored: Entry) -> bool:
@@ -108,23 +117,18 @@ def _reading(row: str) -> BillingReading:
     return BillingReading(register_=fields.pop("register"), **fields)
 
 
-def digest_of(row: str, evidence: str) -> str:
+def digest_of(row: str, evidence: str, carried: str | None) -> str:
     """The digest of a row version: lower-case hex SHA-256."""
-    return sha256(f"{row}\n{evidence}")
+    return sha256(f"{row}\n{evidence}" if carried is None else f"{row}\n{evidence}\n{carried}")
 
 
-def _entry(reading: BillingReading, findings: tuple[Finding, ...], evidence: Mapping[str, Any]) -> Entry:
-    row, proof = row_text(reading), canonical(evidence)
-    return Entry(reading, findings, _place(evidence), row, proof, digest_of(row, proof))
-
-
-def read_entry(row: str, evidence: str, digest: str) -> Entry:
+def read_entry(row: str, evidence: str, carried: str | None, digest: str) -> Entry:
     """A row version out of the table. Raises CheckFailed where it does not have its digest."""
-    if digest_of(row, evidence) != digest:
+    if digest_of(row, evidence, carried) != digest:
         raise CheckFailed(f"the ledger was altered: this row does not have the digest {digest}: {row}")
     proof = parsed(evidence)
     findings = tuple(Finding(register_=finding.pop("register"), **finding) for finding in proof["findings"])
-    return Entry(_reading(row), findings, _place(proof), row, evidence, digest)
+    return Entry(_reading(row), findings, _place(proof), row, evidence, carried, digest)
 
 
 def _place(evidence: Mapping[str, Any]) -> Place:
@@ -155,14 +159,39 @@ def _revised(reading: BillingReading, before: BillingReading, closing: int) -> F
     )
 
 
+def references(evidence: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The kept snapshots that a row's evidence names (`collector.central.evidence.reference_of`)."""
+    for segment in evidence["segments"]:
+        for proof in (segment["start"], segment["end"]):
+            for asking in () if proof is None else proof.get("askings", ()):
+                # Older versions have a copy of the snapshot in its place.
+                if isinstance(asking.get("snapshot"), str):
+                    yield asking
+
+
+def proof_of(connection: Connection, item: Entry) -> dict[str, Any]:
+    """A row's evidence, each snapshot in the place of its SHA-256. Raises CheckFailed where one is not what it was."""
+    proof: dict[str, Any] = parsed(item.evidence)
+    named = list(references(proof))
+    kept = referred(connection, named)
+    for reference in named:
+        if reference["snapshot"] not in kept:
+            raise CheckFailed(
+                f"the evidence was altered: no snapshot of {item.reading.meter} has the SHA-256 {reference['snapshot']}"
+            )
+        reference["snapshot"] = parsed(kept[reference["snapshot"]])
+    return proof
+
+
 # ----------------------------------------------------------------------------- reading
 
 
 def newest(connection: Connection, period: str, points: Collection[str]) -> dict[str, dict[str, Entry]]:
     """point -> register -> the row version that counts, of these points."""
     found: dict[str, dict[str, Entry]] = {}
-    for point, register, row, digest, evidence in _newest(connection, period, points, ledger.c.evidence):
-        found.setdefault(point, {})[register] = read_entry(row, evidence, digest)
+    more = (ledger.c.evidence, ledger.c.carried)
+    for point, register, row, digest, evidence, carried in _newest(connection, period, points, *more):
+        found.setdefault(point, {})[register] = read_entry(row, evidence, carried, digest)
     return found
 
 
@@ -181,11 +210,11 @@ def previous(connection: Connection, period: str, points: Collection[str]) -> di
 
 
 def _carried(connection: Connection) -> ColumnElement[str]:
-    """What a row hands on to the next month, taken out of its evidence by the database."""
-    carried: ColumnElement[str] = func.json_extract(ledger.c.evidence, "$.carried")
+    """What a row hands on to the next month; older versions have it within their evidence."""
+    within: ColumnElement[str] = func.json_extract(ledger.c.evidence, "$.carried")
     if connection.dialect.name == "postgresql":
-        carried = cast(ledger.c.evidence, JSON)["carried"].as_string()
-    return carried
+        within = cast(ledger.c.evidence, JSON)["carried"].as_string()
+    return func.coalesce(ledger.c.carried, within)
 
 
 def _months(period: str, reading: Mapping[str, Any], carried: str | None) -> tuple[PastMonths, bool]:
@@ -224,7 +253,7 @@ def profile_text(connection: Connection, digest: str) -> str:
 def state(connection: Connection, period: str, utility: str, revision: int) -> Iterator[Entry]:
     """What counted when r<revision> was emitted, in the order of its files."""
     where = (ledger.c.period == period, ledger.c.utility == utility, ledger.c.revision <= revision)
-    query = select(ledger.c.id, ledger.c.row, ledger.c.evidence, ledger.c.digest).where(*where)
+    query = select(ledger.c.id, *STORED).where(*where)
     latest: dict[tuple[str, str], tuple[int, int, tuple[str, int, str, str]]] = {}
     for number, *stored in connection.execute(query.order_by(ledger.c.id).execution_options(yield_per=_AT_ONCE)):
         item = read_entry(*stored)
@@ -250,57 +279,45 @@ def _newest(
     """(point, register, row, digest, more ...) of the latest revision of each register."""
     columns = (ledger.c.point, ledger.c.register, ledger.c.row, ledger.c.digest, *more)
     order = (ledger.c.point, ledger.c.register, ledger.c.revision.desc())
-    for names in names_in_chunks(points):
-        where = (ledger.c.period == period, ledger.c.point.in_(names))
-        last: Sequence[str] | None = None
-        for some in connection.execute(select(*columns).where(*where).order_by(*order)).partitions(_AT_ONCE):
-            for found in some:
-                if found[:2] != last:
-                    last = found[:2]
-                    yield found
+    where = (ledger.c.period == period, among(connection, ledger.c.point, points))
+    last: tuple[str, str] | None = None
+    for some in connection.execute(select(*columns).where(*where).order_by(*order)).partitions(_AT_ONCE):
+        for found in some:
+            if (key := (found[0], found[1])) != last:
+                last = key
+                yield found
 
 
 # ----------------------------------------------------------------------------- adding
 
 
-Storable = dict[str, Any]  # a row version as the table has it, by column, but for when it was added
+# A row version as the table has it, in the order of _COLUMNS.
+Storable = tuple[str, str, str, str, int, int, str, str, str, str | None]
+RowKey = tuple[str, str, str]  # point, register and digest of a row version
+_COLUMNS = ("period", "utility", "point", "register", "revision", "at", "row", "evidence", "digest", "carried")
 
 
-def storable(item: Entry) -> Storable:
+def storable(item: Entry, now: int) -> Storable:
     """A row version on its way into the table."""
     reading = item.reading
-    return {
-        "period": reading.period,
-        "utility": reading.utility,
-        "point": reading.point,
-        "register": reading.register_,
-        "revision": reading.revision,
-        "row": item.row,
-        "evidence": item.evidence,
-        "digest": item.digest,
-    }
+    key = (reading.period, reading.utility, reading.point, reading.register_, reading.revision)
+    return (*key, now, item.row, item.evidence, item.digest, item.carried)
 
 
-def append(connection: Connection, rows: Sequence[Storable], now: int) -> None:
-    """Add row versions."""
-    if rows:
-        connection.execute(insert(ledger), [{**row, "at": now} for row in rows])
+def append(connection: Connection, rows: Sequence[Storable]) -> list[RowKey]:
+    """Add row versions, one at least; what the link of their run is made of."""
+    add_many(connection, ledger, _COLUMNS, rows)
+    return [(point, register, digest) for _, _, point, register, *_, digest, _ in rows]
 
 
-def append_run(connection: Connection, period: str, utility: str, run: Run, profile: str, *, who: str) -> None:
-    """Note that a folder is emitted, and chain it with its rows, which are there already. `profile`: its text."""
+def append_run(
+    connection: Connection, period: str, utility: str, run: Run, rows: Collection[RowKey], profile: str, *, who: str
+) -> None:
+    """Note that a folder is emitted, and chain it with its rows, which were added before. `profile`: its text."""
     known = select(utility_profile.c.digest).where(utility_profile.c.digest == run.profile)
     if run.profile is not None and connection.execute(known).first() is None:
         connection.execute(insert(utility_profile), {"digest": run.profile, "text": profile})
     key = {"period": period, "utility": utility}
     connection.execute(insert(close_run), {**key, **run._asdict(), "findings": canonical(run.findings)})
     what = {**key, "revision": run.revision}
-    content = chain.content_of_run(rows_of_run(connection, period, utility, run.revision), run.manifest)
-    chain.add(connection, "close", what, content, now=run.at, who=who)
-
-
-def rows_of_run(connection: Connection, period: str, utility: str, revision: int) -> list[tuple[str, str, str]]:
-    """(point, register, digest) of the rows that a run added."""
-    where = (ledger.c.period == period, ledger.c.utility == utility, ledger.c.revision == revision)
-    found = connection.execute(select(ledger.c.point, ledger.c.register, ledger.c.digest).where(*where))
-    return [(point, register, digest) for some in found.partitions(_AT_ONCE) for point, register, digest in some]
+    chain.add(connection, "close", what, chain.content_of_run(rows, run.manifest), now=run.at, who=who)

@@ -14,7 +14,7 @@ from typing import Any
 
 from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
 from collector.central.case import Case, Stretch, hangs_at_closing, kwh
-from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, wall
+from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, Kept, wall
 from collector.central.tariff_hours import switched
 from collector.central.usage_checks import too_much, unusual, zero
 
@@ -132,8 +132,8 @@ def by_themselves(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable
         if not stretches:
             continue
         meter, proof = stretches[-1].segment.meter, stretches[-1].end.proof
-        kept = _kept(proof)
-        if proof is None or kept is None or (meter, kept["snapshot"]["asked"]) in looked:
+        kept = _kept(case, meter, proof)
+        if proof is None or kept is None or (meter, kept.snapshot["asked"]) in looked:
             continue
         asking = _asking(meter, proof, kept)
         looked.add((meter, asking.asked))
@@ -142,19 +142,21 @@ def by_themselves(case: Case, rows: Mapping[str, Sequence[Stretch]]) -> Iterable
                 yield meter, doubt
 
 
-def _kept(proof: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _kept(case: Case, meter: str, proof: Mapping[str, Any] | None) -> Kept | None:
     """The first asking that gave a number, if its snapshot is kept."""
     askings = () if proof is None else proof.get("askings", ())
-    return askings[0] if askings and askings[0].get("snapshot") is not None else None
+    if not askings or (asked := askings[0].get("asked")) is None:
+        return None
+    return case.at_closing[meter].askings[asked]
 
 
-def _asking(meter: str, proof: Mapping[str, Any], kept: Mapping[str, Any]) -> Asking:
-    snapshot = kept["snapshot"]
+def _asking(meter: str, proof: Mapping[str, Any], kept: Kept) -> Asking:
+    snapshot = kept.snapshot
     registers = snapshot.get("registers", {})
     if proof["method"] == "frozen":
         registers = snapshot.get("frozen", {}).get(proof["month"], {})
     took = max(0, snapshot.get("answered", snapshot["asked"]) - snapshot["asked"])
-    return Asking(meter, snapshot["asked"], took, registers, snapshot.get("clock"), kept.get("zone"))
+    return Asking(meter, snapshot["asked"], took, registers, snapshot.get("clock"), kept.zone)
 
 
 def drift(case: Case, _rows: Mapping[str, Sequence[Stretch]]) -> Iterable[tuple[str, Doubt]]:

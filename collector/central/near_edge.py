@@ -2,14 +2,14 @@
 
 Rule 1. The series say which values were accepted. A kept snapshot adds the bytes that prove one, and who agrees on a
         frozen one.
-Rule 2. The ledger remembers what proved its rows: a series that lost a month (a rebuild reaches only so far back) takes
-        nothing back that was billed.
+Rule 2. The ledger remembers which values proved its rows: a series that lost a month (a rebuild reaches only so far
+        back) takes nothing back that was billed. The snapshots themselves are kept for ever.
 Rule 3. Few questions for many meters: a near look for all, a far one for those whose neighbours lie further away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from collector import localtime
 from collector.central.canonical import parsed
-from collector.central.edge_value import AFTER, BEFORE, CLOCK_OFF, HOUR, Seen
-from collector.central.evidence import Evidence, evidence_of
+from collector.central.edge_value import AFTER, BEFORE, CLOCK_OFF, HOUR, Kept, Seen
+from collector.central.evidence import Evidence, evidence_of, reference_of
 from collector.central.ledger import Entry
 from collector.central.store.series import Around, SeriesStore, TimedValue
 from collector.central.utility import Edge
@@ -34,36 +34,38 @@ A_DAY_BEFORE = DAY + CLOCK_OFF
 
 
 class Near:
-    """What is known of one meter near an edge: register -> when asked -> value; when asked -> the snapshot."""
+    """What is known of one meter near an edge: register -> values (live ones oldest first), when asked -> snapshot."""
 
     __slots__ = ("askings", "clocks", "frozen", "live")
 
     def __init__(self) -> None:
-        self.live: dict[str, dict[int, TimedValue]] = {}
+        self.live: dict[str, Sequence[TimedValue]] = {}
         self.frozen: dict[str, dict[int, TimedValue]] = {}
-        self.askings: dict[int, Mapping[str, Any]] = {}
+        self.askings: dict[int, Kept] = {}
         self.clocks: dict[int, tuple[str, str]] = {}
 
     def remember(self, code: str, proof: Mapping[str, Any]) -> None:
         """Take in what proved a ledger row."""
-        kept = {asking["snapshot"]["asked"]: asking for asking in proof["askings"] if "snapshot" in asking}
-        self.askings.update(kept)
         if proof["method"] == "live":
-            into = self.live.setdefault(code, {})
-            pairs = [pair for pair in (proof["before"], proof["after"]) if pair is not None]
-            pairs.append([proof["time"], proof["wh"]])
-        else:
-            into = self.frozen.setdefault(code, {})
-            pairs = [pair for pair in (*proof["agreed"], *proof["others"]) if pair[0] in kept]
-        for time, wh in pairs:
-            into[time] = TimedValue(time, wh)
+            pairs = (proof["before"], [proof["time"], proof["wh"]], proof["after"])
+            self._add_live(code, [TimedValue(*pair) for pair in pairs if pair is not None])
+            return
+        askings = self.frozen.setdefault(code, {})
+        kept = {when_asked(asking) for asking in proof["askings"]}
+        for time, wh in (*proof["agreed"], *proof["others"]):
+            if time in kept:
+                askings[time] = TimedValue(time, wh)
 
     def take_live(self, registers: Mapping[str, Around]) -> None:
         """Take in what the series hold around the edge."""
         for code, (before, after) in registers.items():
-            known = self.live.setdefault(code, {})
-            for value in (*before, *after):
-                known[value.time] = value
+            self._add_live(code, [*before[::-1], *after])
+
+    def _add_live(self, code: str, values: Sequence[TimedValue]) -> None:
+        """Values, oldest first; of two of one instant the last one counts."""
+        if known := self.live.get(code):
+            values = sorted({value.time: value for value in (*known, *values)}.values())
+        self.live[code] = values
 
     def take_kept(self, row: Evidence, edge: Edge) -> None:
         """Take in a kept snapshot, if it can prove something here."""
@@ -77,15 +79,7 @@ class Near:
             self.clocks[row.asked] = (snapshot["clock"], row.zone)
         if not near and not froze:
             return
-        self.askings[row.asked] = {
-            "gateway": row.gateway,
-            "spool": row.spool,
-            "sequence": row.sequence,
-            "position": row.position,
-            "sha256": row.sha256,
-            "zone": row.zone,
-            "snapshot": snapshot,
-        }
+        self.askings[row.asked] = Kept(reference_of(row), row.zone, snapshot)
         for month, values in snapshot.get("frozen", {}).items():
             if edge.label is None or _month_end(month, row.zone) != edge.at:
                 continue
@@ -104,11 +98,23 @@ class Near:
         wanted = ((stored[code], self.frozen.get(code, {})) for code in codes if code in stored)
         return any(sum(given.value == value for given in askings.values()) < 2 for value, askings in wanted)
 
+    @property
+    def lacks_snapshot(self) -> bool:
+        """Whether the ledger remembers an asking of a frozen value whose snapshot was not looked up yet."""
+        return any(asked not in self.askings for askings in self.frozen.values() for asked in askings)
+
     def seen(self, codes: Collection[str]) -> Seen:
         """All of it, oldest first."""
-        live = {code: _by_time(self.live[code]) for code in codes if code in self.live}
+        live = {code: self.live[code] for code in codes if code in self.live}
         frozen = {code: _by_time(self.frozen[code]) for code in codes if code in self.frozen}
         return Seen(live, frozen, self.askings, self.clocks)
+
+
+def when_asked(asking: Mapping[str, Any]) -> int | None:
+    """When a snapshot that a proof names was asked for; None for one that nobody kept."""
+    # Rows of versions before this one hold a copy of the snapshot.
+    named = asking["snapshot"] if isinstance(asking.get("snapshot"), dict) else asking
+    return named.get("asked")
 
 
 def remembered(entries: Iterable[Entry]) -> dict[tuple[int, str], Near]:
@@ -141,6 +147,7 @@ def seen_near(
     if edge.label is not None:
         stored = store.frozen(wanted, edge.at)
         late = {meter for meter, values in stored.items() if nears[meter].lacks_witness(values, wanted[meter])}
+        late |= {meter for meter, near in nears.items() if near.lacks_snapshot}
         _take_kept(connection, {meter: nears[meter] for meter in late}, edge, edge.at + SOON, edge.at + FAR)
         for meter, values in stored.items():
             nears[meter].take_frozen(values, edge)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from collector.central.database import binding, meter, names_in_chunks, point_version, registry_log, segment
+from collector.central.database import among, binding, meter, point_version, registry_log, segment
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One version of a point: where energy is billed, and to whom."""
 
     point: str
@@ -34,8 +32,7 @@ class Point:
     time_zone: str
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """How a meter is read from an instant on."""
 
     valid_from: int
@@ -43,8 +40,7 @@ class Binding:
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
+class Meter(NamedTuple):
     """A device, its serial number, and how it was and is read (oldest first, never empty)."""
 
     meter: str
@@ -52,8 +48,7 @@ class Meter:
     bindings: tuple[Binding, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A meter's time at a point. `from_ms` None: since ever; `to_ms` None: still. `profile`, `gateway`: the newest.
 
     `initial` and `final`: OBIS code -> whole Wh from the acts that opened and closed it, or None. `ratio`: that of the
@@ -111,18 +106,11 @@ class Registry:
 
     def meters(self, names: Collection[str] | None = None) -> dict[str, Meter]:
         """The meters of these names (None: all) that are known; sorted by name."""
-        query = (
-            select(meter.c.meter, meter.c.serial_number, binding.c.valid_from, binding.c.profile, binding.c.gateway)
-            .join_from(meter, binding, meter.c.meter == binding.c.meter)
-            .order_by(meter.c.meter, binding.c.valid_from, binding.c.id)
-        )
         found: dict[str, Meter] = {}
         with self.engine.connect() as connection:
-            for chunk in [None] if names is None else names_in_chunks(names):
-                chosen = query if chunk is None else query.where(meter.c.meter.in_(chunk))
-                for name, serial_number, *how in connection.execute(chosen):
-                    earlier = found[name].bindings if name in found else ()
-                    found[name] = Meter(name, serial_number, (*earlier, Binding(*how)))
+            for name, serial_number, *how in _bindings(connection, names):
+                earlier = found[name].bindings if name in found else ()
+                found[name] = Meter(name, serial_number, (*earlier, Binding(*how)))
         return found
 
     def histories(self) -> dict[str, tuple[Point, ...]]:
@@ -132,6 +120,11 @@ class Registry:
             for version in _versions(connection, _VERSIONS):
                 found[version.point] = (*found.get(version.point, ()), version)
         return found
+
+    def utilities(self) -> list[str]:
+        """The utilities that bill or billed some point, sorted."""
+        with self.engine.connect() as connection:
+            return sorted(connection.execute(select(point_version.c.utility).distinct()).scalars())
 
     def history(self, connection: Connection, point: str) -> tuple[Point, ...]:
         """All versions of one point, oldest first; empty for one that is not known."""
@@ -146,10 +139,10 @@ class Registry:
         """point -> the meters that hung there, oldest first. A point read by hand is absent."""
         with self.engine.connect() as connection:
             rows = connection.execute(_SEGMENTS).all()
-        meters = self.meters()  # after the segments: somebody may import meanwhile, and meters never go
+            devices = _devices(connection, None)  # after the segments: somebody may import meanwhile, meters never go
         found: dict[str, tuple[Segment, ...]] = {}
         for row in rows:
-            item = _segment(row, meters)
+            item = _segment(row, devices)
             found[item.point] = (*found.get(item.point, ()), item)
         return found
 
@@ -159,8 +152,8 @@ class Registry:
         """The segments of one point, oldest first, and the latest of each of these meters, wherever it hung."""
         here = segment.c.point == point
         rows = connection.execute(_SEGMENTS.where(here | segment.c.meter.in_(names))).all()
-        meters = self.meters({row.meter for row in rows})
-        items = [_segment(row, meters) for row in rows]
+        devices = _devices(connection, {row.meter for row in rows})
+        items = [_segment(row, devices) for row in rows]
         latest: dict[str, Segment] = {}
         for item in sorted(items, key=lambda item: (item.to_ms is None, item.to_ms or 0)):
             latest[item.meter] = item
@@ -182,8 +175,8 @@ class Registry:
         return {item.meter: histories[point][-1].time_zone for point, row in self.segments().items() for item in row}
 
 
-_RATIO = [item.name for item in fields(Point)].index("ratio")
-_VERSIONS = select(*(point_version.c[item.name] for item in fields(Point))).order_by(
+_RATIO = Point._fields.index("ratio")
+_VERSIONS = select(*(point_version.c[name] for name in Point._fields)).order_by(
     point_version.c.point, point_version.c.valid_from, point_version.c.id
 )
 # Where the nulls of `from_ms` ("since ever") sort differs between databases; -1 is before all instants.
@@ -201,13 +194,26 @@ def _versions(connection: Connection, query: Select[Any]) -> Iterator[Point]:
     for row in connection.execute(query):
         values = list(row)  # in the order of Point's fields
         values[_RATIO] = _ratio(values[_RATIO])
-        yield Point(*values)
+        yield Point._make(values)
 
 
-def _segment(row: Row[*tuple[Any, ...]], meters: Mapping[str, Meter]) -> Segment:
-    device = meters[row.meter]
-    now = device.bindings[-1]
-    initial, final = (None if text is None else json.loads(text) for text in (row.initial, row.final))
-    times, dials = (row.from_ms, row.to_ms), (initial, final)
-    ratio = None if row.ratio is None else _ratio(row.ratio)
-    return Segment(row.point, row.meter, device.serial_number, now.profile, now.gateway, *times, *dials, ratio)
+def _bindings(connection: Connection, names: Collection[str] | None) -> Iterator[Row[*tuple[Any, ...]]]:
+    """(meter, serial number, valid from, profile, gateway) of these meters (None: all), by name, oldest first."""
+    query = (
+        select(meter.c.meter, meter.c.serial_number, binding.c.valid_from, binding.c.profile, binding.c.gateway)
+        .join_from(meter, binding, meter.c.meter == binding.c.meter)
+        .order_by(meter.c.meter, binding.c.valid_from, binding.c.id)
+    )
+    yield from connection.execute(query if names is None else query.where(among(connection, meter.c.meter, names)))
+
+
+def _devices(connection: Connection, names: Collection[str] | None) -> dict[str, tuple[str, str, str]]:
+    """meter -> serial number, and the newest profile and gateway; of these meters (None: all)."""
+    return {name: (serial, profile, way) for name, serial, _, profile, way in _bindings(connection, names)}
+
+
+def _segment(row: Row[*tuple[Any, ...]], devices: Mapping[str, tuple[str, str, str]]) -> Segment:
+    name, device, from_ms, to_ms, initial, final, ratio = row  # in the order of _SEGMENTS
+    initial, final = (None if text is None else json.loads(text) for text in (initial, final))
+    ratio = None if ratio is None else _ratio(ratio)
+    return Segment(name, device, *devices[device], from_ms, to_ms, initial, final, ratio)

@@ -36,17 +36,17 @@ def unusual(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Dou
     # Nothing used is said by `zero`; less than nothing by `backwards`; an estimate is made up for in one month.
     if used is None or used <= 0 or before is None or before.status == "estimated":
         return
-    checks = case.utility.checks
+    checks, percents = case.utility.checks, 100 * used
     level, beyond = checks.unusual, []
     for named, value in usual_of(case, before.months):
         band = checks.band(value)
         if band is None or value <= 0:
             return
-        high, low = value * (100 + band.above), value * (100 - band.below)  # percents, as is 100 x used
-        if low <= 100 * used <= high:
+        high, low = value * (100 + band.above), value * (100 - band.below)
+        if low <= percents <= high:
             return
         likely = f"({low / 100:.0f} to {high / 100:.0f} were likely)"
-        beyond.append((100 * used > high, f"{named} {value:.0f} kWh {likely}"))
+        beyond.append((percents > high, f"{named} {value:.0f} kWh {likely}"))
     if beyond and len({high for high, _ in beyond}) == 1:
         much, at = beyond[0][0], stretches[-1].end.time or case.closing.at
         text = f"{used:f} kWh is unusually {'much' if much else 'little'}: {', '.join(words for _, words in beyond)}"

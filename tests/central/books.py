@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -72,7 +72,14 @@ class Centre:
         return self.profiles.get(name) or profiles.load(name)
 
     def read(
-        self, meter: str, when: str, dials: Kwh, *, frozen: Mapping[str, Kwh] | None = None, kept: bool = False
+        self,
+        meter: str,
+        when: str,
+        dials: Kwh,
+        *,
+        frozen: Mapping[str, Kwh] | None = None,
+        kept: bool = False,
+        quality: Sequence[str] = (),
     ) -> None:
         """One accepted asking. `kept`: a boundary snapshot, which is evidence; one with `frozen` values is too."""
         asked, values = at(when), {code: wh(dial) for code, dial in dials.items()}
@@ -86,6 +93,7 @@ class Centre:
             raw = {code: f"{value:08x}" for code, value in values.items()}
             snapshot = {"meter": meter, "profile": "abb-b23", "purpose": "boundary", "asked": asked}
             snapshot |= {"registers": values, "raw": raw} | ({"frozen": months} if months else {})
+            snapshot |= {"quality": list(quality)} if quality else {}
             self._keep(meter, asked, json.dumps(snapshot))
 
     def _keep(self, meter: str, asked: int, snapshot: str) -> None:

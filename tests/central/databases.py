@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -42,14 +46,31 @@ def database_url(path: Path, template: str = TEMPLATE) -> str:
     name = "at_" + hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:20]
     where = server.replace("postgresql+psycopg", "postgresql").replace("{}", "postgres")
     with psycopg.connect(where, autocommit=True) as connection, contextlib.suppress(psycopg.errors.DuplicateDatabase):
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        # Copying its files costs half of what it costs to write them by the log, as PostgreSQL does from version 15 on.
+        by = " STRATEGY FILE_COPY" if connection.info.server_version >= 150_000 else ""
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}{by}".encode())
     return server.replace("{}", name)
 
 
 def open_database(path: Path, template: str = TEMPLATE) -> Engine:
     """The database at this path, made if it is not there; `template1`: without tables, so that opening makes them."""
     url = database_url(path, template)
-    return open_sqlite(path) if url == "sqlite" else open_postgresql(make_url(url))
+    if url != "sqlite":
+        return open_postgresql(make_url(url))
+    if template == TEMPLATE and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_sqlite_template(), path)
+    return open_sqlite(path)
+
+
+@functools.cache
+def _sqlite_template() -> Path:
+    """A file in which tables are made once for all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="meterline-sqlite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    open_sqlite(folder / "central.db").dispose()
+    assert [path.name for path in folder.iterdir()] == ["central.db"], "all of it is in the one file"
+    return folder / "central.db"
 
 
 def refuse_inserts(connection: Connection, table: str) -> None:

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from collector.central.case import Case, Device, Previous, billed, overlapping
-from collector.central.close import Row, close_point
-from collector.central.edge_value import Growth, Seen
+from collector.central.close import Row, close_points
+from collector.central.edge_value import Growth, Kept, Seen
 from collector.central.registry import Point, Segment
 from collector.central.store.series import TimedValue
 from collector.central.utility import Utility
@@ -59,7 +59,10 @@ def seen(live: Mapping[str, Dials], frozen: Mapping[str, Dials]) -> Seen:
                 snapshot = snapshots.setdefault(at(when), {"asked": at(when), "registers": {}})
                 if kind is live:
                     snapshot["registers"][code] = wh(kwh)
-    askings = {time: {"sequence": number, "snapshot": item} for number, (time, item) in enumerate(snapshots.items())}
+    askings = {
+        time: Kept({"sequence": number, "asked": time, "snapshot": "00" * 32}, ZONE, item)
+        for number, (time, item) in enumerate(snapshots.items())
+    }
     values = (
         {code: sorted(TimedValue(at(when), wh(kwh)) for when, kwh in dials.items()) for code, dials in kind.items()}
         for kind in (live, frozen)
@@ -109,7 +112,7 @@ def rows(
         previous={} if previous is None else {first: previous},
         require_act=require_act,
     )
-    return close_point(case)
+    return close_points([case])[0]
 
 
 def _by_register(dials: Dials | Mapping[str, Dials], code: str) -> Mapping[str, Dials]:

@@ -92,6 +92,17 @@ def test_a_link_is_what_the_documentation_says(centre: Centre) -> None:
             "UPDATE ledger SET point = 'kv9' WHERE id = 3",
             "kv9 1.8.1 is filed under another point than it says",
         ),
+        (
+            "ledger",
+            "UPDATE ledger SET carried = replace(carried, 'months', 'weeks')",
+            "was altered: it does not have its digest",
+        ),
+        (
+            "evidence",
+            "UPDATE evidence SET snapshot = replace(snapshot, '1.8.1', '1.8.2')",
+            "kv1 1.8.1: a snapshot that proves it was altered or taken out",
+        ),
+        ("evidence", "DELETE FROM evidence", "kv1 1.8.2: a snapshot that proves it was altered or taken out"),
         ("ledger", "DELETE FROM ledger WHERE id = 2", "its rows are not those that were there"),
         ("close_run", "UPDATE close_run SET manifest = '{}' WHERE id = 1", "its rows are not those that were there"),
         ("close_run", "DELETE FROM close_run WHERE id = 3", "was emitted, and the ledger knows nothing of it"),

@@ -278,8 +278,8 @@ def test_a_row_carries_what_proves_it() -> None:
     (segment,) = proof["segments"]
     assert segment["end"]["before"] == [at("2026-10-31 23:45:00"), 250_000]
     assert segment["end"]["after"] == [at("2026-11-01 00:15:00"), 250_200]
-    assert segment["end"]["askings"][0]["snapshot"]["registers"] == {"1.8.0": 250_100}
+    assert [asking["asked"] for asking in segment["end"]["askings"]] == [at("2026-11-01 00:00:02")]
     assert proof["utility"]["decimals"] == 0
     asked = ("2026-11-01 00:00:40", "2026-11-01 00:01:40")
     frozen = row(frozen=dict.fromkeys(asked, "249.90")).proof["segments"][0]["end"]
-    assert [asking["snapshot"]["asked"] for asking in frozen["askings"]] == [at(when) for when in asked]
+    assert [asking["asked"] for asking in frozen["askings"]] == [at(when) for when in asked]

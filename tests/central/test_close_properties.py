@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from collector import localtime
 from collector.central.case import Case, Previous, billed, overlapping
-from collector.central.close import Row, close_point
+from collector.central.close import Row, close_points
 from collector.central.edge_value import HOUR, MINUTE, Seen
 from collector.central.estimation import PastMonths
 from collector.central.registry import Point, Segment
@@ -67,7 +67,7 @@ class Life:
             previous=before,
             require_act=False,
         )
-        (row,) = close_point(case)
+        ((row,),) = close_points([case])
         return row
 
     def close_all(self) -> list[Row]:
@@ -78,7 +78,7 @@ class Life:
             rows.append(self.close(index, before))
             reading = rows[-1].reading
             end = (reading.meter, reading.end_time, reading.end_kwh)
-            carried = PastMonths(rows[-1].proof["carried"]["months"])
+            carried = PastMonths(rows[-1].carried["months"])
             before = {CODE: Previous(reading.period, reading.status, *end, 1, "ab" * 32, carried)}
         return rows
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from collector.central import closing, engine, ledger
 from collector.central.billing_files import Draft
 from collector.central.case import Case
-from collector.central.close import Row, close_point
+from collector.central.close import Row, close_points
 from collector.central.closing import close_month
 from collector.central.engine import writing
 from collector.central.store.embedded import EmbeddedStore
@@ -46,14 +46,25 @@ def test_a_series_that_lost_its_past_takes_nothing_back_that_was_billed(centre: 
     assert centre.files() == files
 
 
-def test_a_frozen_value_that_only_the_ledger_knows_still_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", ["2026-11-01 00:02:00", "2026-11-09 12:00:00"])
+def test_a_frozen_value_that_only_the_ledger_knows_still_counts(tmp_path: Path, second: str) -> None:
     centre = Centre(tmp_path, point(1, tariffs="1"))
     centre.month_of("m1", "2026-09", {"1.8.0": "90"})
-    for when in ("2026-11-01 00:00:20", "2026-11-01 00:02:00"):
+    for when in ("2026-11-01 00:00:20", second):
         centre.read("m1", when, {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}})
-    centre.close("2026-10")
-    with writing(centre.engine) as connection:
-        connection.exec_driver_sql("DELETE FROM evidence")
+    assert centre.close("2026-10").counts["ready"] == 1
+    centre.books = closing.Books(centre.engine, EmbeddedStore(tmp_path / "empty.db"), centre.out)
+    assert centre.close("2026-10").changed == 0
+
+
+def test_what_a_late_asking_of_a_frozen_value_showed_is_still_said_when_only_the_ledger_knows_of_it(
+    tmp_path: Path,
+) -> None:
+    centre = Centre(tmp_path, point(1, tariffs="1"))
+    centre.month_of("m1", "2026-09", {"1.8.0": "90"})
+    for when, quality in (("2026-11-01 00:00:20", []), ("2026-11-09 12:00:00", ["no-checksum"])):
+        centre.read("m1", when, {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}}, quality=quality)
+    assert centre.close("2026-10").checks["no-checksum"] == 1
     centre.books = closing.Books(centre.engine, EmbeddedStore(tmp_path / "empty.db"), centre.out)
     assert centre.close("2026-10").changed == 0
 
@@ -151,7 +162,7 @@ def altered(centre: Centre, *, with_digest: bool) -> closing.Books:
     if with_digest:
         (first, *_) = centre.ledger()
         with writing(centre.engine) as connection:
-            digest = ledger.digest_of(first.row, first.evidence)
+            digest = ledger.digest_of(first.row, first.evidence, first.carried)
             row = ledger.ledger.c.id == first.id
             connection.execute(ledger.ledger.update().where(row).values(digest=digest))
     return closing.Books(centre.engine, centre.store, centre.out.parent / "elsewhere")
@@ -173,14 +184,14 @@ def test_a_row_that_somebody_altered_together_with_its_digest_does_not_write_the
 def test_nobody_waits_for_the_database_while_a_close_computes(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
-    def compute(case: Case) -> list[Row]:
+    def compute(cases: Sequence[Case]) -> list[list[Row]]:
         with writing(centre.engine) as connection:  # as ingest does; it would wait for ever, in the same thread
             connection.exec_driver_sql("INSERT INTO registry_log (at, who, what) VALUES (1, 'ingest', '{}')")
-        written.append(case.point.point)
-        return close_point(case)
+        written.extend(case.point.point for case in cases)
+        return close_points(cases)
 
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
-    monkeypatch.setattr(closing, "close_point", compute)
+    monkeypatch.setattr(closing, "close_points", compute)
     assert centre.close("2026-10").changed == 4
     assert written == ["kv1", "kv2"]
 
@@ -188,14 +199,14 @@ def test_nobody_waits_for_the_database_while_a_close_computes(centre: Centre, mo
 def test_a_close_that_somebody_overtakes_computes_again(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     overtaken = []
 
-    def compute(case: Case) -> list[Row]:
+    def compute(cases: Sequence[Case]) -> list[list[Row]]:
         if not overtaken:
             overtaken.append(True)
             elsewhere = closing.Books(centre.engine, centre.store, centre.out.parent / "elsewhere")
             assert close_month(elsewhere, "2026-10", GENERIC, at("2026-12-01 00:00:00")).revision == 1
-        return close_point(case)
+        return close_points(cases)
 
-    monkeypatch.setattr(closing, "close_point", compute)
+    monkeypatch.setattr(closing, "close_points", compute)
     closed = centre.close("2026-10")
     assert (closed.changed, closed.revision, len(centre.ledger())) == (0, 1, 4)
     assert len(centre.files()) == 3

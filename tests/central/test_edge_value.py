@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from collector.central.device import device_of
-from collector.central.edge_value import Dial, Growth, Seen, value_at
+from collector.central.edge_value import Dial, Growth, Kept, Seen, value_at
 from collector.central.store.series import TimedValue
 from collector.localtime import rfc3339
 from drivers import profile as profiles
@@ -198,9 +198,10 @@ def test_a_frozen_value_needs_no_live_one() -> None:
 
 def test_a_snapshot_that_gave_another_value_proves_nothing() -> None:
     """The series took a later word for the same instant; the kept snapshot is not where the value is from."""
-    other = {"sequence": 1, "snapshot": {"asked": at("2026-11-01 00:00:02"), "registers": {"1.8.0": 250_099}}}
+    asked = at("2026-11-01 00:00:02")
+    other = Kept({"sequence": 1, "asked": asked}, ZONE, {"asked": asked, "registers": {"1.8.0": 250_099}})
     values = [TimedValue(at(when), wh(kwh)) for when, kwh in QUIET.items()]
-    seen = Seen({"1.8.0": values}, {}, {at("2026-11-01 00:00:02"): other})
+    seen = Seen({"1.8.0": values}, {}, {asked: other})
     edge = GENERIC.edge_of("2026-10", ZONE)
     value = value_at(edge, Dial("m1", "1.8.0", PLAIN.growth, ZONE), seen)
     assert value is not None
@@ -210,7 +211,8 @@ def test_a_snapshot_that_gave_another_value_proves_nothing() -> None:
 
 def _bare(seen: Seen, *asked: str) -> Seen:
     """The same, where these askings came without a checksum."""
-    bare = {at(when): {"snapshot": {"asked": at(when), "quality": ["no-checksum"]}} for when in asked}
+    snapshots = [{"asked": at(when), "quality": ["no-checksum"]} for when in asked]
+    bare = {item["asked"]: Kept({"asked": item["asked"]}, ZONE, item) for item in snapshots}
     return seen._replace(askings={**seen.askings, **bare})
 
 

@@ -92,7 +92,7 @@ def test_an_estimate_is_a_dial_with_its_quality_and_inputs_and_is_cut_as_every_d
     end = closed.proof["segments"][-1]["end"]
     assert (end["step"], [tried["step"] for tried in end["tried"]]) == ("mean", ["last-year", "mean"])
     assert end["tried"][1]["inputs"] == {"2026-09": "51", "2026-08": "51", "2026-07": "50"}
-    assert closed.proof["carried"]["months"]["2026-10"] == ["50", "estimated"]
+    assert closed.carried["months"]["2026-10"] == ["50", "estimated"]
 
 
 def test_with_transformers_the_estimate_is_of_energy_not_of_the_dial() -> None:

@@ -24,6 +24,15 @@ def opened(folder: Path) -> Engine:
     return open_database(folder / "central.db", template="template1")
 
 
+def migrations_up_to(last: str, folder: Path) -> Path:
+    """The migrations as they were when this one was the newest."""
+    shutil.copytree(engines.MIGRATIONS, folder)
+    for path in (folder / "versions").glob("*.py"):
+        if path.name.split("_")[0] > last:
+            path.unlink()
+    return folder
+
+
 @pytest.mark.usefixtures("database")
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path: Path) -> None:
     engine = opened(tmp_path)
@@ -42,12 +51,13 @@ def test_opening_again_changes_nothing_and_keeps_what_is_there(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("database")
-def test_what_acts_said_of_ratios_before_is_noted_at_their_segments(tmp_path: Path) -> None:
-    engine = opened(tmp_path)
-    with writing(engine) as connection:  # the tables as they were before
-        connection.exec_driver_sql("DROP TABLE response")
-        connection.exec_driver_sql("ALTER TABLE segment DROP COLUMN ratio")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+def test_what_acts_said_of_ratios_before_is_noted_at_their_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(engines, "MIGRATIONS", migrations_up_to("0005", tmp_path / "migrations"))
+        engine = opened(tmp_path)
+    with writing(engine) as connection:
         ratios = {"a": '{"ratio": 40}', "b": '{"ratio": 1.50}', "held": '{"ratio": 7}', "removal": "null"}
         columns = "hash, number, kind, point, made, received, source, reason, state, document"
         for name, device in ratios.items():
