@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import lru_cache
@@ -35,23 +36,37 @@ BILLING = (
     "end_time", "end_kwh", "ratio", "consumption_kwh", "status", "method", "quality", "revision", "digest",
 )  # fmt: skip
 FINDINGS = ("period", "account", "point", "meter", "register", "time", "check", "level", "quality", "text")
+_LOOK_AGAIN = 0.1  # seconds: short beside a close, long beside a look
 _PIECE = 1 << 16  # characters that are written and added to the digest at a time
 STATUSES = ("ready", "held", "missing", "estimated")
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Nobody else writes into this folder meanwhile, in any process. Makes the folder, durably."""
+def folder_lock(folder: Path, between: Callable[[], None]) -> Iterator[None]:
+    """Nobody else writes into this folder meanwhile, in any process. Makes the folder, durably.
+
+    `between` is called while somebody else has it: what it raises ends the waiting.
+    """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in made:
         _sync(path.parent)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _locked(handle):
+            between()
+            time.sleep(_LOOK_AGAIN)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Draft:

@@ -8,7 +8,7 @@ Rule 3. A meter that was hung or taken down inside the period begins or ends wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -93,6 +93,15 @@ def no_meter(case: Case) -> Bound:
     """What a point ends with at which nothing hangs."""
     text = "no meter hangs at this point: it is read by hand, and no reading was entered"
     return Bound(None, None, "", None, (Doubt("missing", "hold", MISSING, case.closing.at, text),))
+
+
+def told_instead(case: Case, code: str, stretches: Sequence[Stretch]) -> Bound | None:
+    """The reading by hand that takes the place of what the meter itself gave, where a person has taken that back."""
+    entered = case.entered_at_closing.get(code)
+    if entered is None or not stretches or stretches[-1].end.method not in ("frozen", "live"):
+        return None
+    segment = stretches[-1].segment
+    return _by_hand(case, segment, NOTHING_SEEN, entered) if entered.meter == segment.meter else None
 
 
 def estimated_end(case: Case, code: str, stretch: Stretch, findings: Iterable[Finding]) -> Bound | None:

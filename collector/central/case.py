@@ -40,11 +40,19 @@ class Device:
 BY_HAND = Device("", "", Growth(3 * 253 * 100, {}), proven=True, summed=False)
 
 
+class Sent(NamedTuple):
+    """A number that the utility was sent, for which period and of which meter."""
+
+    period: str
+    kwh: Decimal
+    meter: str
+
+
 class Previous(NamedTuple):
     """How the ledger closed the register in the period before: the current revision.
 
     `months`: what the last thirteen months were billed with, this one included. `rejected`: a person took its value
-    back, so that nothing begins with it.
+    back, so that nothing begins with it. `sent`: the last number that was billed, then or before.
     """
 
     period: str
@@ -56,6 +64,7 @@ class Previous(NamedTuple):
     digest: str
     months: PastMonths = NO_MONTHS
     rejected: bool = False
+    sent: Sent | None = None
 
 
 class Entered(NamedTuple):
@@ -78,7 +87,7 @@ class Entered(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a person decided about a row, and about which state of it (`subject`)."""
+    """What a person decided about a row, and about which state of it (`subject`). `earlier`: newest first."""
 
     period: str
     point: str
@@ -88,6 +97,11 @@ class Decision(NamedTuple):
     reason: str
     at: int
     who: str
+    earlier: tuple[Decision, ...] = ()
+
+    def about(self, subject: str) -> Decision | None:
+        """The newest decision about this state."""
+        return next((item for item in (self, *self.earlier) if item.subject == subject), None)
 
 
 class Case(NamedTuple):
@@ -182,20 +196,29 @@ def kwh(units: int | None, decimals: int) -> Decimal | None:
 
 
 def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
-    """The sum over meters of end minus start, times ratio, cut towards zero; None where one of them is not known."""
-    units = 0
+    """The sum over meters of end minus start, each times its ratio, cut towards zero; None where one is not known."""
+    if not stretches:
+        return None
+    units, transformed = 0, Decimal(0)  # of the last billed place
     for stretch in stretches:
         if (came := stretch.came) is None:
             return None
-        units += came
-    if not stretches:
-        return None
-    decimals = case.utility.decimals
-    if case.point.ratio == 1:
-        return kwh(units, decimals)
-    total = EXACT.multiply(Decimal(units).scaleb(-decimals, EXACT), case.point.ratio)
-    cut = total.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
-    return EXACT.add(cut, Decimal(0))  # -0.5 is cut to 0, not to -0
+        if (ratio := ratio_of(case, stretch.segment)) == 1:
+            units += came
+        else:
+            transformed = EXACT.add(transformed, EXACT.multiply(Decimal(came), ratio))
+    if transformed:
+        units = int(EXACT.add(Decimal(units), transformed))
+    return kwh(units, case.utility.decimals)
+
+
+def ratio_of(case: Case, segment: Segment) -> Decimal:
+    """What a meter's kWh are multiplied by: the point's ratio, and of one that was taken down meanwhile its own."""
+    if hangs_at_closing(segment, case.closing.at):
+        return case.point.ratio
+    if segment.ratio is not None:
+        return segment.ratio
+    return case.point.ratio if case.was is None else case.was.ratio
 
 
 def _turned(case: Case, segment: Segment, start: Bound, end: Bound) -> int:

@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from collector.central.bounds import ESTIMATED, MISSING, end_of, estimated_end, no_meter, start_of
+from collector.central.bounds import ESTIMATED, MISSING, end_of, estimated_end, no_meter, start_of, told_instead
 from collector.central.canonical import canonical, sha256
-from collector.central.case import Bound, Case, Stretch, billed, consumption, kwh, stretch_of
+from collector.central.case import Bound, Case, Decision, Stretch, billed, consumption, kwh, stretch_of
 from collector.central.edge_value import VALID, Doubt
 from collector.central.estimation import NO_MONTHS, Used
 from collector.central.monthly_checks import POINT_CHECKS, ROW_CHECKS
 from collector.central.registry import Segment
 from collector.localtime import next_month, rfc3339
-from collector.model import BillingReading, Finding, RowStatus
+from collector.model import BillingReading, Finding, Level, RowStatus
 
 _KEPT_MONTHS = 13  # a year, and the month that lies a year back
 # How a month that was billed, or held with a number, is remembered by those after it.
@@ -102,32 +102,52 @@ def _shared(case: Case, registers: Mapping[str, Sequence[Stretch]]) -> _Shared:
 
 
 def _decided(case: Case, code: str, stretches: Sequence[Stretch], shared: _Shared) -> Row:
-    """The row, with what a person decided about it as it is."""
-    row = _row(case, code, stretches, shared)
-    decision = case.decided.get(code)
+    """The row, with what people decided about it as it is.
+
+    Where the meter's own value was taken back and somebody told a reading, the row is about that one.
+    """
+    row, newest = _row(case, code, stretches, shared), case.decided.get(code)
+    if newest is None:
+        return _estimated(case, code, stretches, shared, row)
+    decision = newest.about(subject_of(row.reading, row.findings))
     if decision is None:
+        text = f"{_by(newest.who, newest.at)} decided ({newest.verdict}) about another state of this row"
+        said = _finding(case, row.reading.meter, code, Doubt("overtaken", "info", VALID, newest.at, text))
+        row = row._replace(findings=(*row.findings, said), proof={**row.proof, "decision": _plain(newest)})
         return _estimated(case, code, stretches, shared, row)
-    subject = subject_of(row.reading, row.findings)
-    proof = {"verdict": decision.verdict, "who": decision.who, "at": decision.at, "reason": decision.reason}
-    if decision.subject != subject:
-        text = f"{_by(decision.who, decision.at)} decided ({decision.verdict}) about another state of this row"
-        said = _finding(case, row.reading.meter, code, Doubt("overtaken", "info", VALID, decision.at, text))
-        row = row._replace(findings=(*row.findings, said), proof={**row.proof, "decision": proof})
-        return _estimated(case, code, stretches, shared, row)
-    text = f"{decision.verdict}ed by {_by(decision.who, decision.at)}: {decision.reason}"
+    if decision.verdict == "reject" and (told := told_instead(case, code, stretches)) is not None:
+        rejected, stretches = _rejected(row, decision, "info", VALID), _ending(case, stretches, told)
+        row = _row(case, code, stretches, shared)
+        about_told = newest.about(subject_of(row.reading, row.findings))
+        findings = (*row.findings, _finding(case, row.reading.meter, code, rejected))
+        row = row._replace(findings=findings, proof={**row.proof, "decision": _plain(decision)})
+        if about_told is None:
+            return row
+        decision = about_told
     if decision.verdict == "accept":
+        text = f"accepted by {_by(decision.who, decision.at)}: {decision.reason}"
         said = _finding(case, row.reading.meter, code, Doubt("accepted", "info", VALID, decision.at, text))
-        findings = (*row.findings, said)
         status: RowStatus = "ready" if row.reading.end_kwh is not None else row.reading.status
         reading = row.reading._replace(status=status)
-        return Row(reading, findings, {**row.proof, "decision": proof}, _carried(case, code, _used(reading)))
-    number = "no reading" if row.reading.end_kwh is None else f"{row.reading.end_kwh:f} kWh"
-    doubt = Doubt("rejected", "hold", MISSING, decision.at, f"{number} was {text}")
-    end = Bound(None, None, "", row.proof["segments"][-1]["end"] if stretches else None, (doubt,))
+        proof = {**row.proof, "decision": _plain(decision)}
+        return Row(reading, (*row.findings, said), proof, _carried(case, code, _used(reading)))
+    nothing = (_rejected(row, decision, "hold", MISSING),)
+    end = Bound(None, None, "", row.proof["segments"][-1]["end"] if stretches else None, nothing)
     parts = _ending(case, stretches, end) if stretches else []
     row = _row(case, code, parts, shared)
-    row = row._replace(proof={**row.proof, "decision": proof}, carried=_carried(case, code, None, rejected=True))
+    proof = {**row.proof, "decision": _plain(decision)}
+    row = row._replace(proof=proof, carried=_carried(case, code, None, rejected=True))
     return _estimated(case, code, parts, shared, row)
+
+
+def _rejected(row: Row, decision: Decision, level: Level, quality_code: str) -> Doubt:
+    number = "no reading" if row.reading.end_kwh is None else f"{row.reading.end_kwh:f} kWh"
+    text = f"{number} was rejected by {_by(decision.who, decision.at)}: {decision.reason}"
+    return Doubt("rejected", level, quality_code, decision.at, text)
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    return {"verdict": decision.verdict, "who": decision.who, "at": decision.at, "reason": decision.reason}
 
 
 def _by(who: str, at: int) -> str:
@@ -235,10 +255,15 @@ def _used(reading: BillingReading) -> Used | None:
 
 
 def _carried(case: Case, code: str, used: Used | None, *, rejected: bool = False) -> dict[str, Any]:
-    """What the next month takes over: the months that were billed, and whether a person took the value back."""
+    """What the next month takes over: the months that were billed, the number that was sent last where this one is not,
+    and whether a person took the value back.
+    """
     before = case.previous.get(code)
     oldest = next_month(case.period, 1 - _KEPT_MONTHS)
-    carried = {"months": (before.months if before else NO_MONTHS).carried(case.period, used, oldest)}
+    carried: dict[str, Any] = {"months": (before.months if before else NO_MONTHS).carried(case.period, used, oldest)}
+    if before is not None and before.sent is not None and (used is None or used.how == "held"):
+        period, sent, meter = before.sent
+        carried["sent"] = [period, f"{sent:f}", meter]
     return {**carried, "rejected": True} if rejected else carried
 
 

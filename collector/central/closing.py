@@ -131,7 +131,7 @@ def close_gathered(
     check_due(gathering, now)
     period, utility = gathering.period, gathering.utility
     folder = books.out / period / utility.id
-    with folder_lock(folder):
+    with folder_lock(folder, between):
         for _ in range(_TRIES):
             closed = _close(books, gathering, folder, now, who, between=between)
             if closed is not None:

@@ -14,9 +14,12 @@ CHAINED = ChainedRows("decision", decision, Decision)
 
 
 def of(connection: Connection, period: str, points: Collection[str]) -> dict[str, dict[str, Decision]]:
-    """point -> register -> the newest decision, of these points."""
+    """point -> register -> the newest decision, with those before it, of these points."""
     found: dict[str, dict[str, Decision]] = {}
     where = (decision.c.period == period, among(connection, decision.c.point, points))
     for item in CHAINED.read(connection, *where):
-        found.setdefault(item.point, {})[item.register] = item
+        registers = found.setdefault(item.point, {})
+        before = registers.get(item.register)
+        earlier = () if before is None else (before._replace(earlier=()), *before.earlier)
+        registers[item.register] = item._replace(earlier=earlier)
     return found

@@ -7,21 +7,22 @@ from functools import lru_cache
 from collector.central.case import Device
 from collector.central.edge_value import Growth
 from drivers import profile as profiles
+from drivers.obis import TARIFFS, TOTAL
 from drivers.profile import Profile
 from drivers.strict_yaml import ConfigError
 
 # EN 50160, 4.2.2: the supply voltage is at most 230 V + 10 %.
 _VOLTS = 253
-TARIFFS = ("1.8.1", "1.8.2", "1.8.3", "1.8.4")
 
 
 def device_of(profile: Profile) -> Device:
     """What a close has to know of a meter."""
-    digits = {code: profile.registers[code].step for code in profile.energy_codes}
-    tariffs = tuple(code for code in profile.energy_codes if code in TARIFFS)
+    codes = dict.fromkeys((*profile.energy_codes, *filter(profile.can_give, (TOTAL, *TARIFFS))))
+    digits = {code: profile.step_of(code) for code in codes}
     modulus = None if profile.digits is None else 1000 * 10**profile.digits
     growth = Growth(profile.max_current * _VOLTS * profile.phases, digits, modulus)
-    return Device(profile.id, profile.digest, growth, profile.serial != "none", profile.total == "sum", tariffs)
+    tariffs = () if profile.takes_every else profile.tariff_codes  # which ones a generic meter has, its askings show
+    return Device(profile.id, profile.digest, growth, profile.serial != "none", profile.is_summed, tariffs)
 
 
 @lru_cache(maxsize=256)

@@ -1,22 +1,21 @@
 """Emitted months on MQTT, for who wants them: the newest revision's manifest and files, retained.
 
 Rule 1. A file goes as it is, under `meterline/billing/v1/<utility>/<period>/<file>`; the manifest last, so that who has
-        heard it can have heard everything that it names. Every file's digest is in it.
+        heard it can have heard everything that it names. Every file's digest is in it, and no other file goes: an
+        office program leaves its locks and copies where somebody looked into a table.
 Rule 2. A file above 256 KiB does not go: the manifest names it, and it is fetched from the folder.
 Rule 3. After each new connection all is told again: the broker may have lost what it held. Told twice is told once.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from collector.clock import Clock
 from collector.messages import MAX_PAYLOAD
 
 log = logging.getLogger(__name__)
@@ -39,54 +38,38 @@ def newest(out: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def messages(utility: str, period: str, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """(topic, payload) of each file of a revision that is not too large, the manifest last."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
-    for path in [*files, folder / "manifest.json"]:
+    """(topic, payload) of each file of a revision that is not too large, the manifest last. Raises OSError."""
+    manifest = folder / "manifest.json"
+    try:
+        named = {folder / item["name"] for item in json.loads(manifest.read_bytes())["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{manifest} is not as it was emitted ({error}); `audit verify` says what else is not") from None
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path in named)
+    for path in [*files, manifest]:
         if path.stat().st_size <= MAX_PAYLOAD:
             yield f"{TOPIC}/{utility}/{period}/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
 class Emission:
-    """A thread that tells. `publish(topic, payload, retain) -> bool` is the connection's. A context."""
+    """What was told of which folder. `publish(topic, payload, retain) -> bool` is the connection's."""
 
-    def __init__(
-        self, out: Path, publish: Callable[[str, bytes, bool], bool], connected: Callable[[], bool], clock: Clock
-    ) -> None:
+    def __init__(self, out: Path, publish: Callable[[str, bytes, bool], bool], connected: Callable[[], bool]) -> None:
         self._out = out
         self._publish = publish
         self._connected = connected
-        self._clock = clock
         self._told: dict[tuple[str, str], Path] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="emission", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def round(self) -> None:
-        """Tell what is new. What could not be told is tried in the next round."""
+    def round(self, now: int, stop: threading.Event) -> int:
+        """One round (`rounds`): tell what is new. What could not be told is tried in the next one. Raises OSError."""
         if not self._connected():
             self._told.clear()
-            return
+            return now + EVERY
         for utility, period, folder in newest(self._out):
             if self._told.get((utility, period)) == folder:
                 continue
-            if not all(self._publish(topic, payload, True) for topic, payload in messages(utility, period, folder)):
-                return
+            for topic, payload in messages(utility, period, folder):
+                if stop.is_set() or not self._publish(topic, payload, True):
+                    return now + EVERY
             self._told[utility, period] = folder
             log.info("%s of %s, %s, is told on MQTT", period, utility, folder.name)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.round()
-            except OSError as error:
-                log.warning("emitted months cannot be read: %s", error)
-            self._clock.wait(self._clock.millis() + EVERY, self._stop)
+        return now + EVERY

@@ -100,7 +100,8 @@ def _chosen(period: str, point: str, rows: Mapping[str, Entry], registers: Colle
 
 
 def _was_rejected(entry: Entry) -> bool:
-    return any(item.check == "rejected" for item in entry.findings)
+    """Whether its value was taken back, and no reading by hand stands in its place."""
+    return entry.reading.method != "manual" and any(item.check == "rejected" for item in entry.findings)
 
 
 def _fits(entry: Entry, verdict: Verdict) -> bool:

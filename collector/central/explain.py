@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -198,15 +199,16 @@ def _sent(out: Path, entry: Entry) -> Iterator[str]:
     csv.writer(text, lineterminator="").writerow(billing_cells(row, entry.digest))
     yield f"  sent as: {','.join(BILLING)}"
     yield f"           {text.getvalue()}"
+    whole = re.compile(rf"(?<!\w){re.escape(row.account)}(?!\w)")  # account 1 is not in 10001
     folders = sorted(
         (path for path in (out / row.period / row.utility).glob("r*") if path.name[1:].isdigit()),
         key=lambda path: int(path.name[1:]),
     )
     for path in sorted((folders[-1] / "submissions").glob("*")) if folders else ():
         if path.is_file():
-            for number, line in enumerate(path.read_bytes().splitlines(), 1):
-                if any(row.account.encode(encoding, "ignore") in line for encoding in ("utf-8", "cp1251")):
-                    yield f"  {path.name}:{number}: {_decoded(line)}"
+            for number, line in enumerate(map(_decoded, path.read_bytes().splitlines()), 1):
+                if whole.search(line):
+                    yield f"  {path.name}:{number}: {line}"
 
 
 def _decoded(line: bytes) -> str:

@@ -53,4 +53,4 @@ class FreshFirst:
 def is_fresh(envelope: Envelope, now: int) -> bool:
     """Whether a batch that comes now (milliseconds) was asked just now, and nothing in it has to keep its turn."""
     snapshots = [item for item in envelope.snapshots or () if not isinstance(item, BadSnapshot)]
-    return any(now - item.asked < FRESH for item in snapshots) and not any(item.frozen for item in snapshots)
+    return any(now - item["asked"] < FRESH for item in snapshots) and not any(item.get("frozen") for item in snapshots)

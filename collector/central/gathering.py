@@ -1,13 +1,15 @@
 """Gathers the cases of a month close: which points a utility bills in a period, and what is known of some thousand.
 
-Rule 1. A point belongs to the utility that its version at the edge names, and in a closed period to the one that billed
-        it: nobody is billed twice for a month because a point changed hands.
+Rule 1. A point belongs to the utility that its version at the edge names (to the old one where neither's edge names
+        it itself), and in a closed period to the one that billed it: nobody is billed twice for a month, or for none,
+        because a point changed hands.
 Rule 2. Registry and profiles are looked at once, readings in bulk: a few questions a chunk, whatever it holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -175,7 +177,7 @@ class Gathering:
             zone = history[-1].time_zone
             zone = in_force(history, self.utility.edge_of(self.period, zone).at - 1).time_zone
             closing = self.utility.edge_of(self.period, zone)
-            point = in_force(history, closing.at - 1)
+            point = self._version(history, closing, zone)
             if billed_by.get(name, point.utility) != self.utility.id:
                 continue
             hung = segments.get(name, ())
@@ -187,9 +189,30 @@ class Gathering:
             found.append(Member(point, opening, closing, between, in_force(history, opening.at), gone))
         return sorted(found, key=lambda member: (member.point.account, member.point.receipt_order, member.point.point))
 
+    def _version(self, history: Sequence[Point], closing: Edge, zone: str) -> Point:
+        """The point as it counts at the edge.
+
+        One that has gone by then to a utility whose own edge had passed before is still the old one's this month: else
+        it would be nobody's, and what was used until the new one's edge would never be billed.
+        """
+        point = in_force(history, closing.at - 1)
+        if point.utility == self.utility.id:
+            return point
+        other = _known(point.utility)
+        if other is None:
+            return point
+        before = in_force(history, other.edge_of(self.period, zone).at - 1)
+        return before if before.utility == self.utility.id else point
+
     def _other(self, name: str | None) -> Utility:
         """The utility that billed a point the month before, whose edge the month then begins at."""
         return self.utility if name in (None, self.utility.id) else utilities.load(str(name))
+
+
+@lru_cache(maxsize=256)
+def _known(name: str) -> Utility | None:
+    """A utility of which some point names the id; None where its profile is gone, which is its own months' trouble."""
+    return utilities.load(name) if name in utilities.known() else None
 
 
 def _by_hand(point: str) -> Segment:

@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSON
 
 from collector.central import chain
 from collector.central.canonical import canonical, parsed, sha256
-from collector.central.case import Previous
+from collector.central.case import Previous, Sent
 from collector.central.close import Row as ClosedRow
 from collector.central.database import add_many, among, close_run, ledger, utility_profile
 from collector.central.edge_value import VALID
@@ -201,10 +201,12 @@ def previous(connection: Connection, period: str, points: Collection[str]) -> di
     for point, register, row, digest, carried in _newest(connection, period, points, _carried(connection)):
         reading = parsed(row)
         end_kwh = None if reading["end_kwh"] is None else Decimal(reading["end_kwh"])
-        months, rejected = _months(period, reading, carried)
+        months, rejected, sent = _months(period, reading, carried)
+        if end_kwh is not None and reading["status"] in ("ready", "estimated"):
+            sent = Sent(period, end_kwh, reading["meter"])
         found.setdefault(point, {})[register] = Previous(
             period, reading["status"], reading["meter"], reading["end_time"], end_kwh, reading["revision"], digest,
-            months, rejected,
+            months, rejected, sent,
         )  # fmt: skip
     return found
 
@@ -217,14 +219,18 @@ def _carried(connection: Connection) -> ColumnElement[str]:
     return func.coalesce(ledger.c.carried, within)
 
 
-def _months(period: str, reading: Mapping[str, Any], carried: str | None) -> tuple[PastMonths, bool]:
-    """The months that a row carries. One that was written before rows carried any is a month by itself."""
+def _months(period: str, reading: Mapping[str, Any], carried: str | None) -> tuple[PastMonths, bool, Sent | None]:
+    """The months that a row carries, and the number sent before it where it was not.
+
+    One that was written before rows carried any is a month by itself.
+    """
     if carried is None:
         consumption = reading["consumption_kwh"]
         billed = consumption is not None and reading["status"] == "ready"
-        return PastMonths({period: [consumption]} if billed else {}), False
+        return PastMonths({period: [consumption]} if billed else {}), False, None
     data = parsed(carried)
-    return PastMonths(data["months"]), data.get("rejected", False)
+    sent = Sent(data["sent"][0], Decimal(data["sent"][1]), data["sent"][2]) if "sent" in data else None
+    return PastMonths(data["months"]), data.get("rejected", False), sent
 
 
 def holders(connection: Connection, period: str) -> dict[str, str]:

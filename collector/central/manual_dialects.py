@@ -117,7 +117,7 @@ def _fields(
 
 def _of(place: Place) -> dict[str, str]:
     serial = "" if place.segment is None else place.segment.serial_number
-    return {"address": place.point.address, "flat": place.point.flat, "serial_number": serial}
+    return messages.of_point(place.point.address, place.point.flat, serial)
 
 
 def _is_of(place: Place, fields: Mapping[str, str]) -> bool:

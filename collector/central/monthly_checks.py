@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
-from collector.central.case import Case, Stretch, hangs_at_closing, kwh
+from collector.central.case import Case, Stretch, hangs_at_closing, kwh, ratio_of
 from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, Kept, wall
 from collector.central.tariff_hours import switched
 from collector.central.usage_checks import too_much, unusual, zero
@@ -37,7 +37,8 @@ def backwards(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[D
             continue
         if not stretch.turned:
             low, high = (kwh(bound.units, case.utility.decimals) for bound in (end, start))
-            text = f"{code} of {segment.meter} ends with {low} kWh, below the {high} kWh that it started from"
+            named = f"{code} of {segment.meter or 'the point'}"
+            text = f"{named} ends with {low} kWh, below the {high} kWh that it started from"
             yield Doubt("backwards", "hold", OVERFALL, end.time, text)
 
 
@@ -51,19 +52,20 @@ def rollover(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
 
 
 def below_sent(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
-    """A number below the one that was sent for the month before: the same dial, cut to fewer places since."""
+    """A number below the last one that was sent: cut to fewer places since, or behind months that were not billed."""
     before, last = case.previous.get(code), stretches[-1]
-    if before is None or before.end_kwh is None or before.status not in ("ready", "estimated"):
+    if before is None or before.sent is None:
         return
-    end, now = last.end, kwh(last.end.units, case.utility.decimals)
-    if now is None or now >= before.end_kwh or before.meter != last.segment.meter or last.turned:
+    end, now, sent = last.end, kwh(last.end.units, case.utility.decimals), before.sent
+    if now is None or now >= sent.kwh or sent.meter != last.segment.meter or last.turned:
         return
-    if last.start.units is not None and end.units is not None and end.units >= last.start.units:
-        text = (
-            f"{now} kWh is below the {before.end_kwh} kWh that were sent for {before.period}, to more decimals than "
-            "now; accept it if the utility knows, or bill with those decimals again"
-        )
-        yield Doubt("below-sent", "hold", OVERFALL, end.time or case.closing.at, text)
+    if last.start.units is not None and end.units is not None and end.units < last.start.units:
+        return  # it went backwards, and that is said
+    why = "to more decimals than now; accept it if the utility knows, or bill with those decimals again"
+    if sent.period != before.period:
+        why = "and no month since was billed: look at the dial, then accept or reject"
+    text = f"{now} kWh is below the {sent.kwh} kWh that were sent for {sent.period}, {why}"
+    yield Doubt("below-sent", "hold", OVERFALL, end.time or case.closing.at, text)
 
 
 def replaced(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
@@ -74,7 +76,9 @@ def replaced(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
     for segment, start, end, _ in stretches:
         dials = (kwh(bound.units, case.utility.decimals) for bound in (start, end))
         low, high = ("?" if dial is None else f"{dial:f}" for dial in dials)
-        parts.append(f"{segment.meter} from {low} to {high} kWh")
+        ratio = ratio_of(case, segment)
+        times = "" if ratio == case.point.ratio else f" x {ratio}"
+        parts.append(f"{segment.meter} from {low} to {high} kWh{times}")
     at = stretches[-1].segment.from_ms
     text = f"the meter was replaced; {code}: {', then '.join(parts)}"
     yield Doubt("replaced", "info", VALID, case.closing.at if at is None else at, text)

@@ -1,6 +1,6 @@
 """Opens a batch once for both who look into it: the door when it comes, and soon after that the worker.
 
-Reading the JSON is half of what a value costs the centre. What piles up is opened twice: it would not fit here.
+Reading the JSON is a third of what a value costs the centre. What piles up for long is opened twice.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from functools import lru_cache
 from collector.messages import Envelope, open_envelope
 
 # Envelopes that are remembered, and the largest payload of which one is: a batch of a usual line has 2 to 8 KiB, and
-# some ten times as much as objects. So this holds some 40 MiB at most.
-REMEMBERED, LARGEST = 256, 16 << 10
+# more than three times as much as objects. So this holds some 30 MiB, and 70 MiB at most. That is what piles up in the
+# seconds in which the worker waits for a store; what an outage piles up would fit nowhere.
+REMEMBERED, LARGEST = 1024, 16 << 10
 
 
 def opened(payload: bytes) -> Envelope:

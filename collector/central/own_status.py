@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collector.localtime import rfc3339
+from collector.central.edge_value import wall
 
 NAME = "centre-status.json"
 EVERY = 10.0  # seconds between two writings at the most
@@ -51,19 +51,19 @@ def read(data: Path) -> OwnStatus | None:
     return None
 
 
-def in_words(status: OwnStatus | None, now: int) -> list[str]:
-    """What the operator should know of the centre, a sentence each; nothing when all is well."""
+def in_words(status: OwnStatus | None, now: int, zone: str) -> list[str]:
+    """What the operator should know of the centre, a sentence each, in local time; nothing when all is well."""
     if status is None:
         return ["the centre has never run on this data folder"]
     if not status.running:
-        return [f"the centre was stopped at {rfc3339(status.at)}"]
+        return [f"the centre was stopped at {wall(status.at, zone)}"]
     if now - status.at > STALE:
-        return [f"the centre is not running, or hangs: its last word is of {rfc3339(status.at)}"]
+        return [f"the centre is not running, or hangs: its last word is of {wall(status.at, zone)}"]
     found = list(status.trouble)
     if not status.connected:
         found.append(f"the broker is away: {status.broker}")
     if status.oldest is not None and now - status.oldest > BEHIND:
-        found.append(f"{status.unsettled} batches wait for their stores, the oldest since {rfc3339(status.oldest)}")
+        found.append(f"{status.unsettled} batches wait for their stores, the oldest since {wall(status.oldest, zone)}")
     if status.damage:
         found.append(f"the spool: {status.damage}")
     return found

@@ -235,8 +235,7 @@ def _check_references(row: PointRow, utilities: Collection[str], faults: Faults)
         return
     profile = profiles.load(row.device.profile)
     registers = billed(row.tariffs)
-    summed = profile.total == "sum" and row.tariffs == 1
-    if not summed and (missing := [code for code in registers if code not in profile.registers]):
+    if missing := [code for code in registers if not profile.can_give(code)]:
         faults.add(
             row.line,
             f"tariffs: {row.tariffs} bills {', '.join(registers)}; {profile.id} has no {', '.join(missing)} "

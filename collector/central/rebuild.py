@@ -21,7 +21,7 @@ from collector.central.registry import Registry
 from collector.central.store.series import Kind, SeriesStore
 from collector.central.worker import Counts, Worker
 from collector.clock import Clock
-from collector.messages import MessageFault, open_envelope
+from collector.messages import BadSnapshot, MessageFault, open_envelope
 from collector.spool import Stored
 
 DAY = 86_400_000  # ms
@@ -69,10 +69,10 @@ def absent(batches: Sequence[Stored], registry: Registry, store: SeriesStore, ol
     for batch in batches:
         with suppress(MessageFault):  # what an older Meterline took in
             opened.append((batch, open_envelope(batch.payload)))
-    meters = registry.meters({item.meter for _, envelope in opened for item in envelope.snapshots or ()})
-    judged = Judged()
+    sent = (item for _, envelope in opened for item in envelope.snapshots or () if not isinstance(item, BadSnapshot))
+    judged = Judged(registry.meters({item["meter"] for item in sent}), {})
     for batch, envelope in opened:
-        judged.add(batch, envelope, meters)
+        judged.add(batch, envelope)
     given = {
         Value(sample.kind, sample.meter, sample.time, code)
         for sample in judged.samples

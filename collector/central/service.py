@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from collector.central import emission, month_ends
 from collector.central.acts import ActStore
 from collector.central.acts_drain import ActDrain
 from collector.central.emission import Emission
@@ -18,9 +20,10 @@ from collector.central.engine import await_database, open_engine
 from collector.central.fresh import FreshFirst
 from collector.central.ingest import Counts as IngestCounts
 from collector.central.ingest import Ingest
-from collector.central.month_ends import MonthEnds
+from collector.central.month_ends import close_due
 from collector.central.own_status import EVERY, OwnStatus, write
 from collector.central.registry import Registry
+from collector.central.rounds import Rounds
 from collector.central.store import open_store
 from collector.central.worker import Counts as WorkerCounts
 from collector.central.worker import Worker
@@ -93,29 +96,38 @@ class Centre:
             self.ingest = Ingest(self.inbox, registry, clock, self.connection, self._wake, drained)
             self._open = stack.pop_all()
         self._threads = [
-            self._thread("ingest", lambda: self.ingest.run(self._stop)),
-            self._thread("worker", lambda: self.worker.run(self._stop, self._wake)),
-            self._thread("purge", self._purge),
+            threading.Thread(target=self.ingest.run, args=(self._stop,), name="ingest", daemon=True),
+            threading.Thread(target=self.worker.run, args=(self._stop, self._wake), name="worker", daemon=True),
         ]
+        self._rounds = [Rounds("purge", self._purge, clock, failing="old batches could not be deleted", retry=DAY)]
+        self._going = ExitStack()
 
     def __enter__(self) -> Centre:
         for thread in self._threads:
             thread.start()
         self.connection.start()
+        for rounds in self._rounds:
+            self._going.enter_context(rounds)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End in the order of the road: nothing new, what was begun is finished, then the files."""
         self._stop.set()
         self._wake.set()
+        self._going.close()
         for thread in self._threads:
             thread.join()
         self.connection.stop(FLUSH)
         self._open.close()
 
+    def also(self, rounds: Rounds) -> None:
+        """Rounds that begin and end with the centre, and whose trouble is told as its own. Before it is started."""
+        self._rounds.append(rounds)
+
     def figures(self) -> Figures:
         """What there is to measure now. Any thread."""
         spool, trouble = None, {"ingest": self.ingest.trouble, "worker": self.worker.trouble, "spool": ""}
+        trouble |= {rounds.name: rounds.trouble for rounds in self._rounds}
         try:
             spool = self.inbox.state()
         except (SpoolFull, SpoolUnusable) as error:
@@ -132,22 +144,13 @@ class Centre:
             broker=self.connection.why,
         )
 
-    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=work, name=name, daemon=True)
-
     def _receive(self, message: Message) -> None:
         self.ingest.offer(message)
 
-    def _purge(self) -> None:
+    def _purge(self, now: int, _stop: threading.Event) -> int:
         """Once a day, and at start: batches go that were settled long ago."""
-        while not self._stop.is_set():
-            try:
-                gone = self.inbox.purge(self._clock.millis())
-            except (SpoolFull, SpoolUnusable) as error:
-                log.warning("old batches could not be deleted: %s", error)
-            else:
-                log.info("%d old batches deleted", gone)
-            self._clock.wait(self._clock.millis() + DAY, self._stop)
+        log.info("%d old batches deleted", self.inbox.purge(now))
+        return now + DAY
 
 
 def run(config: CentralConfig, clock: Clock, stop: threading.Event) -> None:
@@ -161,16 +164,14 @@ def run(config: CentralConfig, clock: Clock, stop: threading.Event) -> None:
         return
     with ExitStack() as stack:
         centre = Centre(config, clock)
+        for rounds in _billing(config, centre.connection, clock):
+            centre.also(rounds)
         if config.metrics is not None:
             from collector.central.metrics import families
             from collector.metrics import Exposition
 
             stack.enter_context(Exposition(config.metrics, lambda: families(centre.figures())))
         stack.enter_context(centre)
-        stack.enter_context(MonthEnds(config, clock))
-        if config.publish_billing:
-            broker = centre.connection
-            stack.enter_context(Emission(config.out, broker.publish, lambda: broker.connected, clock))
         watchdog = Watchdog(lambda: (centre.ingest.pulse, centre.worker.pulse))
         log.info("the centre is running; data in %s, broker %s", config.data, config.mqtt.url)
         watchdog.ready(f"data in {config.data}")
@@ -181,6 +182,16 @@ def run(config: CentralConfig, clock: Clock, stop: threading.Event) -> None:
         watchdog.stopping()
         log.info("stopping; since the start: %s, %s", centre.ingest.counts, centre.worker.counts)
         told.over(centre.figures)
+
+
+def _billing(config: CentralConfig, broker: Connection, clock: Clock) -> Iterator[Rounds]:
+    """What goes on beside the road of a reading: months are closed, and told to who wants them."""
+    yield Rounds(
+        "month-ends", partial(close_due, config), clock, failing="months could not be closed", retry=month_ends.RETRY
+    )
+    if config.publish_billing:
+        told = Emission(config.out, broker.publish, lambda: broker.connected)
+        yield Rounds("emission", told.round, clock, failing="emitted months cannot be read", retry=emission.EVERY)
 
 
 class Telling:

@@ -71,7 +71,10 @@ class Checks(Section):
 
     def band(self, usual: Decimal) -> Band | None:
         """The band of what is usual; None where the profile has none for it."""
-        return next((band for band in self.bands if band.upto is None or usual < band.upto), None)
+        for band in self.bands:
+            if band.upto is None or usual < band.upto:
+                return band
+        return None
 
 
 class Hours(NamedTuple):
@@ -107,8 +110,3 @@ def overlap(hours: Mapping[str, Sequence[Hours]]) -> str | None:
             shown = f"{time(minute // 60, minute % 60):%H:%M}"
             return f"at {shown} {' and '.join(counting) or 'no register'} would count; exactly one has to"
     return None
-
-
-def counting(hours: Mapping[str, Sequence[Hours]], minute: int) -> str | None:
-    """The register that counts at a minute of the day."""
-    return next((code for code, parts in hours.items() if any(part.hold(minute) for part in parts)), None)

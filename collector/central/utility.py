@@ -101,8 +101,10 @@ class Utility(Section):
     def _names(self) -> Utility:
         if self.format == "unknown" and self.outputs:
             raise ValueError("format: unknown is for a utility without outputs; this one has some")
-        names = [output.file for output in self.outputs]
-        if doubled := sorted({name for name in names if names.count(name) > 1 or name == REMARKS}):
+        head = self.head("2026-10", 1, 0)  # any month: two patterns may give one name
+        names = [REMARKS, *(output.name(head) for output in self.outputs)]
+        plain = [name.casefold() for name in names]  # as a utility's own computer may tell them apart
+        if doubled := sorted(name for name in names if plain.count(name.casefold()) > 1):
             raise ValueError(f"outputs: the file {doubled[0]} would be written twice; each needs a name of its own")
         return self
 

@@ -23,11 +23,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from collector.central.engine import DatabaseAway, writing
 from collector.central.evidence import keep
 from collector.central.judge import Judged, whole_batch
-from collector.central.live_findings import keep_findings
+from collector.central.live_findings import Repeats, keep_findings
+from collector.central.live_thresholds import Terms, thresholds_of
 from collector.central.opening import opened
 from collector.central.registry import Meter, Registry
 from collector.central.store.series import SeriesStore, StoreAway, WriteResult
 from collector.clock import Clock
+from collector.messages import BadSnapshot, Envelope
 from collector.pulse import Pulse
 from collector.spool import SpoolFull, SpoolUnusable, Stored
 
@@ -89,7 +91,9 @@ class Worker:
         self._store = store
         self._clock = clock
         self._meters: dict[str, Meter] = {}
+        self._terms: dict[str, tuple[Terms, ...]] = {}
         self._version = -1
+        self._repeats = Repeats()
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
         """Work until `stop` is set. `wake` is set by whoever has put something into the spool, or has set `stop`."""
@@ -141,10 +145,12 @@ class Worker:
         judged = self._judge(batches)
         result = self._store.write(judged.samples) if judged.samples else WriteResult()
         judged.add_refused(result)
-        if judged.proofs or judged.quarantine or judged.findings:
+        findings = self._repeats.without(judged.findings)
+        if judged.proofs or judged.quarantine or findings:
             with writing(self._registry.engine) as connection:
                 keep(connection, judged.proofs, judged.quarantine)
-                keep_findings(connection, judged.findings)
+                keep_findings(connection, findings)
+        self._repeats.note(findings)
         self._inbox.settle([batch.id for batch in batches], self._clock.millis())
         self.counts.batches += len(batches)
         self.counts.samples += len(judged.samples) - len(result.rejected)
@@ -165,20 +171,23 @@ class Worker:
         version = self._registry.version()
         if version != self._version:
             self._meters.clear()
+            self._terms.clear()
             self._version = version
-        judged = Judged()
+        judged = Judged(self._meters, self._terms)
         for batch in batches:
             envelope = opened(batch.payload)
             if envelope.evicted is not None:
                 self.counts.evicted += envelope.evicted.snapshots
-            self._look_up({item.meter for item in envelope.snapshots or ()})
-            judged.add(batch, envelope, self._meters)
+            self._look_up(envelope)
+            judged.add(batch, envelope)
         return judged
 
-    def _look_up(self, names: set[str]) -> None:
-        """Remember what the registry knows of these meters, until it changes."""
-        if new := names - self._meters.keys():
+    def _look_up(self, envelope: Envelope) -> None:
+        """Remember what the registry knows of the meters in a batch, until it changes."""
+        sound = [item["meter"] for item in envelope.snapshots or () if not isinstance(item, BadSnapshot)]
+        if new := set(sound).difference(self._meters):
             self._meters.update(self._registry.meters(new))
+            self._terms.update(thresholds_of(self._registry.engine, new))
 
     def _say(self, trouble: str) -> None:
         """Log a change of what is wrong, not each time that it is."""

@@ -10,6 +10,8 @@ import click
 from collector.central import chain
 from collector.central.audit import verify as verify_ledger
 from collector.commands.books import opened_books
+from collector.commands.counted import counted
+from collector.commands.groups import Group
 from collector.commands.output import Cell, Format, format_option, show
 from collector.commands.registry import config_option
 from collector.exits import CheckFailed
@@ -19,7 +21,7 @@ COLUMNS = ("link", "at", "who", "kind", "what", "digest")
 SHOWN = 16  # characters of a digest on a screen; `--format csv` and `audit verify` have all of it
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """The ledger's chain."""
 
@@ -38,9 +40,13 @@ def verify(config_file: Path, head: str | None) -> None:
     for fault in verdict.faults:
         click.echo(fault)
     if verdict.faults:
-        raise CheckFailed(f"the ledger was altered: {len(verdict.faults)} faults; compare it with a backup")
+        raise CheckFailed(f"the ledger was altered: {counted(len(verdict.faults), 'fault')}; compare it with a backup")
     click.echo(verdict.head)
-    text = f"{verdict.links} links, {verdict.rows} rows and {verdict.folders} folders are what they were"
+    links, rows, folders = (
+        counted(count, noun)
+        for count, noun in ((verdict.links, "link"), (verdict.rows, "row"), (verdict.folders, "folder"))
+    )
+    text = f"{links}, {rows} and {folders} are what they were"
     click.echo(f"{text}; the last digest is on stdout", err=True)
 
 
@@ -67,5 +73,5 @@ def _said(link: chain.Link) -> str:
     """What was done, in a few words."""
     what = json.loads(link.what)
     month = " ".join(str(what[name]) for name in ("utility", "period", "file") if name in what)
-    count = f"r{what['revision']}" if "revision" in what else f"{what['rows']} rows"
+    count = f"r{what['revision']}" if "revision" in what else counted(what["rows"], "row")
     return f"{month} {count}".strip()

@@ -7,17 +7,16 @@ a small house in full, else the exceptions alone, each with its reason in a sent
 from __future__ import annotations
 
 import gc
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
-from collector import localtime
 from collector.central import responses
 from collector.central import utility as utilities
 from collector.central.closing import (
@@ -33,16 +32,21 @@ from collector.central.closing import (
 from collector.central.edge_value import wall
 from collector.central.gathering import Gathering
 from collector.clock import SystemClock
-from collector.commands.books import opened_books
+from collector.commands.books import month, opened_books
+from collector.commands.layout import fitting, laid_out, screen
 from collector.commands.registry import config_option, user_name
-from collector.config import load_central
 from collector.exits import CheckFailed, UsageFault
-from collector.localtime import rfc3339
 from collector.model import BillingReading
 
 MOST_ROWS = 60  # what a person reads through; of more rows only the exceptions are printed
 _COLOURS = {"ready": "green", "held": "yellow", "missing": "red", "estimated": "cyan"}
-_WIDE = 100_000  # not a terminal: nothing is folded or cut
+_NUMBERS = ("start kWh", "end kWh", "ratio", "consumption")
+_COLUMNS = ("account", "point", "meter", "register", *_NUMBERS, "status", "method", "quality")
+# On a narrow screen, in this order; what is not ready is named by its point in any case. The ratio where all are 1.
+_GIVING_WAY = ("ratio", "meter", "account", "quality")
+_COUNTED = ("expected", "ready", "held", "missing", "estimated", "to write")
+_COUNTS = ("utility", "edge", *_COUNTED, "emitted", "answers")
+_WIDE = 100_000  # columns: more than any row has
 
 
 @click.command()
@@ -57,10 +61,7 @@ def close(
     *, period: str, config_file: Path, name: str | None, out: Path | None, preview: bool, strict: bool, status: bool
 ) -> None:
     """Close a month: the value of every billed register at the utility's edge, into the ledger and into files."""
-    try:
-        localtime.parse_month(period)
-    except ValueError as error:
-        raise UsageFault(str(error)) from None
+    month(period)
     now = SystemClock().millis()
     # A close makes millions of small objects and no cycles of them: collecting them finds nothing and costs a tenth.
     gc.set_threshold(1_000_000)
@@ -73,12 +74,14 @@ def close(
                 check_due(gathering, now)
             closed = [_close(books, gathering, now) for gathering in chosen]
         answers = {item.utility: _answers(books, item) for item in closed} if status else {}
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
+    console = screen()
     if status:
-        console.print(_counts_table(closed, answers, now, load_central(config_file).time_zone))
+        console.print(_counts_table(console, chosen, closed, answers, now))
     else:
-        for item in closed:
-            _show(console, item, written=not preview)
+        for gathering, item in zip(chosen, closed, strict=True):
+            _show(console, item, _edge(gathering), written=not preview)
+            if not preview:
+                _say_late(gathering, item, now)
     if strict and not all(item.complete for item in closed):
         unready = sum(item.expected - item.counts["ready"] for item in closed)
         raise CheckFailed(f"{period}: {unready} of {sum(item.expected for item in closed)} rows are not ready")
@@ -106,10 +109,10 @@ def _close(books: Books, gathering: Gathering, now: int) -> Closed:
 # ----------------------------------------------------------------------------- what is printed
 
 
-def _show(console: Console, closed: Closed, *, written: bool) -> None:
-    console.print(f"{closed.utility}, {closed.period}, as of {_edges(closed)}", style="bold")
+def _show(console: Console, closed: Closed, edge: str, *, written: bool) -> None:
+    console.print(f"{closed.utility}, {closed.period}, up to {edge}", style="bold")
     if closed.expected <= MOST_ROWS:
-        console.print(rows_table(closed.rows))
+        console.print(rows_table(console, closed.rows))
     for line in sentences(closed.exceptions):
         console.print(line)
     unready = closed.expected - closed.counts["ready"]
@@ -123,6 +126,18 @@ def _show(console: Console, closed: Closed, *, written: bool) -> None:
         click.echo(f"{closed.again} is closed already and starts from these rows: close it again", err=True)
 
 
+def _say_late(gathering: Gathering, closed: Closed, now: int) -> None:
+    """Whoever sends files that the utility takes no more this month should know before."""
+    utility = gathering.utility
+    if utility.window is None or not closed.changed:
+        return
+    zone = utility.time_zone or gathering.members[0].point.time_zone
+    _, over = utility.window.of(closed.period, zone)
+    if now >= over:
+        text = f"{utility.id} took readings for {closed.period} until {wall(over - 1, zone)} ({zone})"
+        click.echo(f"{text}: ask it before what is new here is sent", err=True)
+
+
 def _outcome(closed: Closed, *, written: bool) -> str:
     if written:
         return f"{closed.changed} rows written to {closed.folder}" if closed.changed else f"as it is in {closed.folder}"
@@ -131,30 +146,39 @@ def _outcome(closed: Closed, *, written: bool) -> str:
     return f"preview: {closed.changed} rows would be written to r{(closed.revision or 0) + 1}; nothing was"
 
 
-def rows_table(rows: Iterable[BillingReading]) -> Table:
-    """Billing readings as a clerk reads them."""
+def rows_table(console: Console, rows: Sequence[BillingReading]) -> Table:
+    """Billing readings as a clerk reads them: on a narrow screen the columns that can be looked up give way."""
+    giving_way = [name for name in _GIVING_WAY if name != "ratio" or all(row.ratio == 1 for row in rows)]
+    return fitting(console, lambda without: _rows_table(rows, without), giving_way)
+
+
+def _rows_table(rows: Sequence[BillingReading], without: Sequence[str]) -> Table:
+    shown = [name for name in _COLUMNS if name not in without]
     table = Table(box=None, pad_edge=False)
-    for column in ("account", "point", "meter", "register"):
-        table.add_column(column, overflow="fold")
-    for column in ("start kWh", "end kWh", "ratio", "consumption"):
-        table.add_column(column, justify="right")
-    for column in ("status", "method", "quality"):
-        table.add_column(column)
+    for name in shown:
+        table.add_column(name, overflow="fold", justify="right" if name in _NUMBERS else "left")
     for row in rows:
-        named = row.label if row.label == row.register_ else f"{row.label} ({row.register_})"
-        numbers = (row.start_kwh, row.end_kwh, row.ratio, row.consumption_kwh)
-        table.add_row(
-            *(row.account, row.point, row.meter, named), *map(_number, numbers), row.status, row.method, row.quality,
-            style=None if row.status == "ready" else _COLOURS[row.status],
-        )  # fmt: skip
+        cells = {
+            "account": row.account, "point": row.point, "meter": row.meter,
+            "register": row.label if row.label == row.register_ else f"{row.label} ({row.register_})",
+            "start kWh": _number(row.start_kwh), "end kWh": _number(row.end_kwh), "ratio": _number(row.ratio),
+            "consumption": _number(row.consumption_kwh), "status": row.status, "method": row.method,
+            "quality": row.quality,
+        }  # fmt: skip
+        style = None if row.status == "ready" else _COLOURS[row.status]
+        table.add_row(*(cells[name] for name in shown), style=style)
     return table
 
 
 def sentences(exceptions: Sequence[NotReady]) -> Iterator[str]:
-    """What keeps each row from being ready, a line for each."""
-    for reading, findings in exceptions:
-        reasons = "; ".join(f"{finding.text} [{finding.check}]" for finding in findings if finding.level == "hold")
-        yield f"{reading.status}: {reading.point} {reading.label}: {reasons}"
+    """What keeps rows from being ready: a line for each, or one for those of a point that have the same reason."""
+    for (status, point, reasons), alike in groupby(exceptions, _why):
+        yield f"{status}: {point} {', '.join(item.reading.label for item in alike)}: {reasons}"
+
+
+def _why(item: NotReady) -> tuple[str, str, str]:
+    reasons = "; ".join(f"{finding.text} [{finding.check}]" for finding in item.findings if finding.level == "hold")
+    return item.reading.status, item.reading.point, reasons
 
 
 def _answers(books: Books, closed: Closed) -> str:
@@ -167,28 +191,30 @@ def _answers(books: Books, closed: Closed) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "none"
 
 
-def _counts_table(closed: Iterable[Closed], answers: Mapping[str, str], now: int, default_zone: str) -> Table:
-    """A line for each utility; the edge on the utility's own clock."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("utility", overflow="fold")
-    table.add_column("edge", overflow="fold")
-    for column in ("expected", "ready", "held", "missing", "estimated", "to write"):
-        table.add_column(column, justify="right")
-    table.add_column("emitted")
-    table.add_column("answers")
-    for item in closed:
-        zone = utilities.load(item.utility).time_zone or default_zone
-        first, last = (wall(edge, zone)[:16] for edge in item.edges)
-        edge = (first if first == last else f"{first} to {last}") + ("" if now >= item.edges[1] else " (not yet)")
+def _counts_table(
+    console: Console, chosen: Iterable[Gathering], closed: Iterable[Closed], answers: Mapping[str, str], now: int
+) -> RenderableType:
+    """A line for each utility, or a record where the screen is too narrow."""
+    rows = []
+    for gathering, item in zip(chosen, closed, strict=True):
+        walls, _ = _ends(gathering)
+        edge = walls + ("" if now >= item.edges[1] else " (not yet)")
         emitted = "nothing" if item.revision is None else f"r{item.revision}"
         counts = map(str, (item.expected, *item.counts.values(), item.changed))
-        table.add_row(item.utility, edge, *counts, emitted, answers[item.utility])
-    return table
+        rows.append((item.utility, edge, *counts, emitted, answers[item.utility]))
+    return laid_out(_COUNTS, rows, [name in _COUNTED for name in _COUNTS], console.width)
 
 
-def _edges(closed: Closed) -> str:
-    first, last = map(rfc3339, closed.edges)
-    return first if first == last else f"{first} to {last}"
+def _edge(gathering: Gathering) -> str:
+    """When the period ends, on the clocks of its points: `2026-11-01 00:00 (Europe/Moscow)`."""
+    walls, zones = _ends(gathering)
+    return f"{walls} ({', '.join(zones)})"
+
+
+def _ends(gathering: Gathering) -> tuple[str, Sequence[str]]:
+    """The same, and those clocks: only where one zone has no midnight at its edge do they show different times."""
+    ends = {(member.closing.at, member.point.time_zone) for member in gathering.members}
+    return " to ".join(sorted({wall(at, zone)[:16] for at, zone in ends})), sorted({zone for _, zone in ends})
 
 
 def _number(value: Decimal | None) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 import click
+from sqlalchemy import Connection
 
 from collector.central import ledger
 from collector.central import utility as utilities
-from collector.central.closing import Books, close_month, utilities_with_points
+from collector.central.closing import close_month, utilities_with_points
 from collector.central.exceptions import Exceptional, Verdict, decide, exceptional, refused
 from collector.central.live_findings import live_findings
+from collector.central.utility import Utility
 from collector.clock import SystemClock
-from collector.commands.books import by_option, month, opened_books
+from collector.commands.books import by_option, month, opened_books, signed
+from collector.commands.groups import Group
 from collector.commands.output import Cell, Format, format_option, show
-from collector.commands.registry import config_option, user_name
+from collector.commands.registry import config_option
 from collector.exits import UsageFault
 from collector.localtime import rfc3339
 
@@ -28,12 +31,8 @@ SHOWN = ("account", "point", "register", "status", "start_kwh", "end_kwh", "chec
 LIVE = ("time", "meter", "check", "level", "quality", "text")
 DAY = 86_400_000
 
-utility_option = click.option("--utility", "name", help="This utility alone (default: every one that has points).")
-reason_option = click.option("--reason", required=True, help="Why; it is kept for ever.")
-register_option = click.option("--register", "registers", multiple=True, help="This register alone (default: all).")
 
-
-@click.group()
+@click.group(cls=Group)
 def exceptions() -> None:
     """Rows that are not ready: what is wrong with them, and a person's decision."""
 
@@ -41,42 +40,55 @@ def exceptions() -> None:
 @exceptions.command("list")
 @click.argument("period", metavar="YYYY-MM")
 @config_option
-@utility_option
+@click.option("--utility", "name", help="This utility alone (default: every one that has points).")
 @click.option("--warned", is_flag=True, help="Rows too that are ready, but of which a check warns.")
 @format_option
 def list_(*, period: str, config_file: Path, name: str | None, warned: bool, form: Format) -> None:
     """Rows of a closed month that are not ready, a line for each reason; and accounts that the utility refused."""
-    with opened_books(config_file) as books:
-        rows = _listed(books, month(period), name, warned)
-        show(form, COLUMNS, rows, people=SHOWN, nothing=_nothing(books, period, name))
+    period = month(period)
+    with opened_books(config_file) as books, books.engine.connect() as connection:
+        chosen = [utilities.load(name)] if name else utilities_with_points(books, period)
+        rows = _listed(connection, period, chosen, warned)
+        show(form, COLUMNS, rows, people=SHOWN, nothing=_nothing(connection, period, chosen))
 
 
-@exceptions.command("accept")
-@click.argument("period", metavar="YYYY-MM")
-@click.argument("points", metavar="POINT...", nargs=-1, required=True)
-@config_option
-@register_option
-@reason_option
-@by_option
-def accept(
-    *, period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
-) -> None:
-    """Bill held rows of POINTs as they are; the month is closed again with them."""
-    _decide("accept", period, points, config_file, registers=registers, reason=reason, by=by)
+def _add_verdict(verdict: Verdict, said: str) -> None:
+    """A command by which a person decides."""
+
+    @exceptions.command(verdict, help=said)
+    @click.argument("period", metavar="YYYY-MM")
+    @click.argument("points", metavar="POINT...", nargs=-1, required=True)
+    @config_option
+    @click.option("--register", "registers", multiple=True, help="This register alone (default: all).")
+    @click.option("--reason", required=True, help="Why; it is kept for ever.")
+    @by_option
+    def decided(
+        *,
+        period: str,
+        points: tuple[str, ...],
+        config_file: Path,
+        registers: tuple[str, ...],
+        reason: str,
+        by: str | None,
+    ) -> None:
+        period, now, who = month(period), SystemClock().millis(), signed(by)
+        if not reason.strip() or not reason.isprintable():
+            raise UsageFault("--reason: printable words are wanted, they are kept with the row for ever")
+        with opened_books(config_file) as books:
+            of_rows = decide(books.engine, period, points, registers, verdict, reason=reason.strip(), now=now, who=who)
+            for name in of_rows:
+                closed = close_month(books, period, utilities.load(name), now, who)
+                click.echo(f"{verdict}ed by {who}; {closed.changed} rows of {name} are new: {closed.folder}", err=True)
+                if closed.again is not None:
+                    again = f"{closed.again} is closed already and starts from these rows: close it again"
+                    click.echo(again, err=True)
 
 
-@exceptions.command("reject")
-@click.argument("period", metavar="YYYY-MM")
-@click.argument("points", metavar="POINT...", nargs=-1, required=True)
-@config_option
-@register_option
-@reason_option
-@by_option
-def reject(
-    *, period: str, points: tuple[str, ...], config_file: Path, registers: tuple[str, ...], reason: str, by: str | None
-) -> None:
-    """Take values of POINTs back: their rows are missing then, or estimated where the utility wants that."""
-    _decide("reject", period, points, config_file, registers=registers, reason=reason, by=by)
+_add_verdict("accept", "Bill held rows of POINTs as they are; the month is closed again with them.")
+_add_verdict(
+    "reject",
+    "Take values of POINTs back: their rows are missing then, or estimated where the utility wants that.",
+)
 
 
 @exceptions.command("live")
@@ -92,22 +104,18 @@ def live(config_file: Path, days: int, form: Format) -> None:
         show(form, LIVE, cells, nothing=f"in the last {days} days no check at the door had anything to say")
 
 
-def _listed(books: Books, period: str, name: str | None, warned: bool) -> Iterator[list[Cell]]:
-    chosen = [utilities.load(name)] if name else utilities_with_points(books, period)
-    with books.engine.connect() as connection:
-        for utility in chosen:
-            for found in exceptional(connection, period, utility.id, warned=warned):
-                yield from _lines(found)
-            for answer in refused(connection, period, utility.id):
-                blank = ("", "", "", "refused", None, None, None)  # of an account with all that was sent of it
-                yield [answer.utility, answer.account, *blank, answer.revision, "refused", "hold", "", answer.reason]
+def _listed(connection: Connection, period: str, chosen: Sequence[Utility], warned: bool) -> Iterator[list[Cell]]:
+    for utility in chosen:
+        for found in exceptional(connection, period, utility.id, warned=warned):
+            yield from _lines(found)
+        for answer in refused(connection, period, utility.id):
+            blank = ("", "", "", "refused", None, None, None)  # of an account with all that was sent of it
+            yield [answer.utility, answer.account, *blank, answer.revision, "refused", "hold", "", answer.reason]
 
 
-def _nothing(books: Books, period: str, name: str | None) -> str:
+def _nothing(connection: Connection, period: str, chosen: Sequence[Utility]) -> str:
     """What is said where nothing is listed: that all is well, or that there is nothing yet that could be."""
-    chosen = [utilities.load(name)] if name else utilities_with_points(books, period)
-    with books.engine.connect() as connection:
-        open_ = [utility.id for utility in chosen if not ledger.runs(connection, period, utility.id)]
+    open_ = [utility.id for utility in chosen if not ledger.runs(connection, period, utility.id)]
     if open_:
         return f"{period} of {', '.join(open_)} is not closed; `meterline close {period} --status` shows how it stands"
     return f"{period}: every row is ready, and no account stands refused"
@@ -119,36 +127,3 @@ def _lines(found: Exceptional) -> Iterator[list[Cell]]:
     who = (row.utility, row.account, row.point, row.meter, row.register_, row.status)
     for finding in found.findings:
         yield [*who, *numbers, row.revision, finding.check, finding.level, finding.quality, finding.text]
-
-
-def _decide(
-    verdict: Verdict,
-    period: str,
-    points: tuple[str, ...],
-    config_file: Path,
-    *,
-    registers: tuple[str, ...],
-    reason: str,
-    by: str | None,
-) -> None:
-    period, now = month(period), SystemClock().millis()
-    who = signed(by)
-    if not reason.strip() or not reason.isprintable():
-        raise UsageFault("--reason: printable words are wanted, they are kept with the row for ever")
-    with opened_books(config_file) as books:
-        utilities_of_rows = decide(
-            books.engine, period, points, registers, verdict, reason=reason.strip(), now=now, who=who
-        )
-        for name in utilities_of_rows:
-            closed = close_month(books, period, utilities.load(name), now, who)
-            click.echo(f"{verdict}ed by {who}; {closed.changed} rows of {name} are new: {closed.folder}", err=True)
-
-
-def signed(by: str | None) -> str:
-    """The name that goes into the ledger: who says it, and who typed it."""
-    login = user_name()
-    if by is None or by == login:
-        return login
-    if not by.strip() or not by.isprintable() or len(by) > 200:
-        raise UsageFault("--by: a name of 1 to 200 printable characters is wanted")
-    return f"{by.strip()} (entered by {login})"

@@ -11,25 +11,28 @@ import click
 from collector import localtime
 from collector.central.closing import Books
 from collector.central.manual_desk import Desk, Refused, enter
-from collector.central.manual_lines import MOST_BYTES, Line, read
+from collector.central.manual_lines import Line, read
 from collector.central.registry import Registry
+from collector.central.sent_lines import MOST_BYTES
 from collector.clock import SystemClock
-from collector.commands.books import by_option, month, only_utility, opened_books
-from collector.commands.exceptions import signed
+from collector.commands.books import by_option, month, only_utility, opened_books, signed
+from collector.commands.counted import counted
+from collector.commands.groups import Group
+from collector.commands.input import contents
 from collector.commands.output import Format, format_option, show
 from collector.commands.registry import config_option
 from collector.config import load_central
 from collector.exits import CheckFailed, UsageFault
-from drivers.strict_yaml import ConfigError
 
 COLUMNS = ("line", "account", "verdict", "text")
+LONGEST_WORDS = 400  # characters, as of a utility's reason: two SMS and some
 NOON = time(12)  # a day that is told without a time of day
 
 utility_option = click.option("--utility", "name", help="Whose account it is (default: the only utility there is).")
 told_option = click.option("--told", metavar="YYYY-MM-DD", help="The day on which it was told (default: now).")
 
 
-@click.group()
+@click.group(cls=Group)
 def manual() -> None:
     """Readings by hand."""
 
@@ -57,6 +60,9 @@ def enter_(
     by: str | None,
 ) -> None:
     """Enter what somebody tells: all READINGs of an ACCOUNT in the order of its receipt, whole kWh."""
+    for option, words in (("--source", source), ("--reason", reason)):
+        if not words.isprintable() or len(words) > LONGEST_WORDS:
+            raise UsageFault(f"{option}: 1 to {LONGEST_WORDS} printable characters are wanted, they are kept for ever")
     now = SystemClock().millis()
     with opened_books(config_file) as books:
         try:
@@ -67,7 +73,9 @@ def enter_(
         for notice in taken.notices:
             click.echo(f"look at this: {notice}", err=True)
         count = enter(books.engine, [taken], now=now, who=signed(by))
-    click.echo(f"accepted: {count} readings of account {account} for {period}" if count else "nothing new", err=True)
+    click.echo(
+        f"accepted: {counted(count, 'reading')} of account {account} for {period}" if count else "nothing new", err=True
+    )
 
 
 @manual.command("import")
@@ -92,7 +100,7 @@ def import_(
             desk = _desk(books, config_file, month(period), name=name, told=told, now=now)
         except Refused as refused:
             raise UsageFault(f"refused: {refused}") from None
-        lines = read(_bytes(file), file.name, desk)
+        lines = read(contents(file, MOST_BYTES), file.name, desk)
         enter(books.engine, [line.taken for line in lines if line.taken is not None], now=now, who=signed(by))
     show(form, COLUMNS, (list(_cells(line)) for line in lines))
     counts = Counter(line.verdict for line in lines)
@@ -118,11 +126,3 @@ def _desk(books: Books, config_file: Path, period: str, *, name: str | None, tol
         if at == now and day > localtime.local_date(localtime.from_millis(now), utility.time_zone or zone):
             raise UsageFault(f"--told {told}: that day has not come yet")
     return Desk(books.engine, utility, period, at, default_zone=zone)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None

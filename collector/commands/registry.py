@@ -5,28 +5,28 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
-from sqlalchemy import Engine
 
 from collector.central import utility
-from collector.central.engine import open_engine
+from collector.central.engine import opened_engine
 from collector.central.points_csv import HEADER, MOST_BYTES, parse
 from collector.central.points_import import ImportReport, import_points
 from collector.central.registry import Registry
 from collector.clock import SystemClock
+from collector.commands.counted import counted
+from collector.commands.groups import Group
+from collector.commands.input import contents
 from collector.commands.output import Cell, Format, format_option, show
-from collector.config import CentralConfig, load_central
-from drivers.strict_yaml import ConfigError
+from collector.config import load_central
 
 config_option = click.option(
     "--config", "config_file", required=True, type=click.Path(path_type=Path), help="central.yaml"
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def registry() -> None:
     """Points, meters and accounts."""
 
@@ -38,8 +38,8 @@ def registry() -> None:
 def import_(points: Path, config_file: Path, dry_run: bool) -> None:
     """Bring POINTS (points.csv) into the registry: all of it, or, with every fault by line, nothing."""
     config = load_central(config_file)
-    rows = parse(_read(points), str(points), default_zone=config.time_zone, utilities=utility.known())
-    with _opened(config) as engine:
+    rows = parse(contents(points, MOST_BYTES), str(points), default_zone=config.time_zone, utilities=utility.known())
+    with opened_engine(config) as engine:
         now = SystemClock().millis()
         report = import_points(engine, rows, str(points), now=now, who=user_name(), dry_run=dry_run)
     _say(report, dry_run)
@@ -50,25 +50,8 @@ def import_(points: Path, config_file: Path, dry_run: bool) -> None:
 @format_option
 def list_(config_file: Path, form: Format) -> None:
     """Every point as it counts now, in the columns of points.csv."""
-    with _opened(load_central(config_file)) as engine:
+    with opened_engine(load_central(config_file)) as engine:
         show(form, HEADER, _listed(Registry(engine)))
-
-
-@contextmanager
-def _opened(config: CentralConfig) -> Iterator[Engine]:
-    engine = open_engine(config)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with closing(path.open("rb")) as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
 def user_name() -> str:
@@ -89,7 +72,8 @@ def _say(report: ImportReport, dry_run: bool) -> None:
     changed = len({change.point for change in report.changes})
     done = "would be " if dry_run else ""
     click.echo(
-        f"{len(report.new)} points {done}added, {changed} {done}changed, {report.unchanged} as they were", err=True
+        f"{counted(len(report.new), 'point')} {done}added, {changed} {done}changed, {report.unchanged} as they were",
+        err=True,
     )
 
 

@@ -9,17 +9,17 @@ import click
 
 from collector.central import ledger, responses
 from collector.central import utility as utilities
-from collector.central.manual_lines import MOST_BYTES
 from collector.central.response_lines import read
+from collector.central.sent_lines import MOST_BYTES
 from collector.clock import SystemClock
-from collector.commands.books import by_option, month, opened_books
-from collector.commands.exceptions import signed
+from collector.commands.books import by_option, month, opened_books, signed
+from collector.commands.groups import Group
+from collector.commands.input import contents
 from collector.commands.registry import config_option
 from collector.exits import UsageFault
-from drivers.strict_yaml import ConfigError
 
 
-@click.group()
+@click.group(cls=Group)
 def response() -> None:
     """The utility's answer."""
 
@@ -46,7 +46,7 @@ def import_(*, file: Path, config_file: Path, name: str, period: str, revision: 
                 what = f"is at r{newest}" if newest else "is not closed: nothing was sent that could be answered"
                 raise UsageFault(f"{period} of {utility.id} {what}")
             about = responses.sent(connection, period, utility.id, revision or newest)
-        answers = read(_bytes(file), file.name, about)
+        answers = read(contents(file, MOST_BYTES), file.name, about)
         now = SystemClock().millis()
         count = responses.enter(books.engine, period, utility.id, answers, about, file=file.name, now=now, who=who)
         with books.engine.connect() as connection:
@@ -56,11 +56,3 @@ def import_(*, file: Path, config_file: Path, name: str, period: str, revision: 
     refused = sum(item.verdict == "refused" for item in standing.values())
     if refused:
         click.echo(f"{refused} accounts stand refused: `meterline exceptions list {period}` has why", err=True)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None

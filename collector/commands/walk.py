@@ -34,17 +34,24 @@ def walk(period: str, config_file: Path, name: str | None, form: Format) -> None
     """Flats whose reading for a month will be missing: silent meters, and points read by hand that nobody has told."""
     zone = load_central(config_file).time_zone
     with opened_books(config_file) as books:
-        when = _local(zone) if form == "table" else rfc3339
+        when = _local if form == "table" else _utc
         rows = _rows(books, month(period), name, zone, when)
         show(form, COLUMNS, rows, people=SHOWN, nothing=f"{period}: nobody has to be visited as it stands now")
 
 
-def _local(zone: str) -> Callable[[int], str]:
-    """An instant (ms) as a person who walks has it on the watch."""
-    return lambda time: wall(time, zone)[:16]
+When = Callable[[int, str], str]
 
 
-def _rows(books: Books, period: str, name: str | None, zone: str, when: Callable[[int], str]) -> Iterator[list[Cell]]:
+def _local(time: int, zone: str) -> str:
+    """An instant (ms) as a person who walks there has it on the watch."""
+    return wall(time, zone)[:16]
+
+
+def _utc(time: int, _zone: str) -> str:
+    return rfc3339(time)
+
+
+def _rows(books: Books, period: str, name: str | None, zone: str, when: When) -> Iterator[list[Cell]]:
     now = SystemClock().millis()
     for utility in [utilities.load(name)] if name else utilities_with_points(books, period):
         for visit in walking_list(books, period, utility, now, zone):
@@ -52,5 +59,5 @@ def _rows(books: Books, period: str, name: str | None, zone: str, when: Callable
             where = (visit.utility, point.address, point.flat, point.account, point.point)
             meter = ("", "") if device is None else (device.meter, device.serial_number)
             labels = " ".join(utility.label(code) for code in visit.registers)
-            times = [None if time is None else when(time) for time in (visit.last, visit.ends)]
+            times = [None if time is None else when(time, point.time_zone) for time in (visit.last, visit.ends)]
             yield [*where, *meter, labels, times[0], visit.why, times[1]]

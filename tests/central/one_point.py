@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from collector.central.case import Case, Device, Previous, billed, overlapping
+from collector.central.case import Case, Device, Previous, Sent, billed, overlapping
 from collector.central.close import Row, close_points
 from collector.central.edge_value import Growth, Kept, Seen
 from collector.central.registry import Point, Segment
@@ -141,4 +141,5 @@ def shown(closed: Row) -> tuple[str, str, str, str, str]:
 
 def ended(kwh: str, *, status: str = "ready", name: str = "m1", when: str = "2026-10-01 00:00:02") -> Previous:
     """How the ledger closed September."""
-    return Previous("2026-09", status, name, at(when), Decimal(kwh), 1, "ab" * 32)  # type: ignore[arg-type]
+    sent = Sent("2026-09", Decimal(kwh), name) if status in ("ready", "estimated") else None
+    return Previous("2026-09", status, name, at(when), Decimal(kwh), 1, "ab" * 32, sent=sent)  # type: ignore[arg-type]

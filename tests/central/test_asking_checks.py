@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
 from collector.central.case import Device
+from collector.central.device import device_of
 from collector.central.edge_value import Growth
-from collector.central.live_findings import live_findings
+from collector.central.live_findings import LiveFinding, Repeats, keep_findings, live_findings
 from collector.central.thresholds import Checks
 from collector.clock import SystemClock
+from drivers.profile import load
 from tests.central.books import Centre, at, point
 from tests.central.building import Meterline, central_yaml
 
@@ -92,6 +94,63 @@ def test_tariffs_that_were_not_all_read_or_a_total_that_is_their_sum_prove_nothi
     assert said({"1.8.0": 1, "1.8.1": 200_000, "1.8.2": 5}, device=summed) == []
 
 
+# ----------------------------------------------------------------------------- a profile that takes what comes
+
+GENERIC = device_of(load("generic-iec62056-21"))
+
+
+@pytest.mark.parametrize(
+    ("registers", "found"),
+    [
+        ({"1.8.0": 300_000, "1.8.1": 200_000, "1.8.2": 100_000}, []),
+        ({"1.8.0": 300_001, "1.8.1": 200_000, "1.8.2": 90_000}, ["tariff-sum"]),
+        ({"1.8.0": 300_001, "1.8.1": 200_000, "1.8.2": 90_000, "1.8.3": 10_001}, []),
+        ({"1.8.0": 300_001, "1.8.1": 200_000, "1.8.2": 90_000, "1.8.3": 10_001, "1.8.4": 9}, ["tariff-sum"]),
+        ({"1.8.0": 300_001, "1.8.1": 200_000, "1.8.3": 10_001}, []),  # T2 was not read: nothing is known
+        ({"1.8.0": 300_001, "1.8.2": 10_001, "1.8.3": 10_001}, []),
+        ({"1.8.0": 300_001, "1.8.1": 200_000}, []),  # a single one may be a part of its own
+        ({"1.8.1": 200_000, "1.8.2": 90_000}, []),  # DSMR meters send no total
+        ({"1.8.0": 300_000, "2.8.1": 1, "2.8.2": 1}, []),
+    ],
+)
+def test_tariffs_that_no_profile_lists_are_those_that_the_meter_gave(
+    registers: Mapping[str, int], found: list[str]
+) -> None:
+    assert said(registers, device=GENERIC) == found
+
+
+@pytest.mark.parametrize(
+    ("total", "second", "found"),
+    [
+        (300_500, 100_300, []),  # a meter that shows tenths of a kWh
+        (300_700, 100_300, ["tariff-sum"]),
+        (302_000, 100_000, []),  # one that shows whole kWh
+        (303_000, 100_000, ["tariff-sum"]),
+        (300_203, 100_001, ["tariff-sum"]),  # one that shows Wh
+        (300_003, 100_001, []),
+        (300_123, 100_300, []),  # one whose total has more digits than its tariffs
+        (300_012, 100_001, ["tariff-sum"]),
+    ],
+)
+def test_how_coarse_a_meter_counts_that_no_profile_knows_its_own_numbers_say(
+    total: int, second: int, found: list[str]
+) -> None:
+    assert said({"1.8.0": total, "1.8.1": 200_000, "1.8.2": second}, device=GENERIC) == found
+
+
+def test_a_total_with_more_digits_than_its_tariffs_is_held_to_theirs() -> None:
+    fine = replace(TWO, growth=Growth(13_800, {"1.8.0": 1, "1.8.1": 10, "1.8.2": 10}))
+    assert said({"1.8.0": 300_019, "1.8.1": 200_000, "1.8.2": 100_000}, device=fine) == []
+    assert said({"1.8.0": 300_021, "1.8.1": 200_000, "1.8.2": 100_000}, device=fine) == ["tariff-sum"]
+
+
+def test_a_profile_that_takes_what_comes_is_as_coarse_as_meters_are() -> None:
+    assert GENERIC.growth.last_digit["1.8.0"] == GENERIC.growth.last_digit["1.8.4"] == 1000
+
+
+# ----------------------------------------------------------------------------- the dial
+
+
 def test_a_number_that_the_dial_cannot_show_is_said() -> None:
     assert said({"1.8.1": 10**8 - 1}) == []
     assert said({"1.8.1": 10**8}) == ["beyond-dial"]
@@ -122,9 +181,8 @@ def asked(centre: Centre, when: str, clock: str, dials: Mapping[str, int]) -> No
 
 def test_a_bill_says_when_the_clock_that_switched_its_tariffs_was_off_or_drifts(centre: Centre) -> None:
     centre.month_of("m1", "2026-09", {"1.8.1": "100", "1.8.2": "10"})
-    centre.month_of("m1", "2026-10", {"1.8.1": "150", "1.8.2": "20"})
-    with centre.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM evidence")
+    for when in ("2026-10-31 23:45:00", "2026-11-01 00:00:02", "2026-11-01 00:15:00"):
+        centre.read("m1", when, {"1.8.1": "150", "1.8.2": "20"})
     dials = {"1.8.1": 150_000, "1.8.2": 20_000}
     asked(centre, "2026-10-31 00:00:02", "2026-10-31T00:06:02", dials)
     asked(centre, "2026-11-01 00:00:02", "2026-11-01T00:06:32", dials)
@@ -137,11 +195,26 @@ def test_a_bill_says_when_the_clock_that_switched_its_tariffs_was_off_or_drifts(
     assert {row["quality"] for row in centre.billing("2026-10")} == {"1.9"}
 
 
+def test_what_is_wrong_all_day_is_offered_to_the_database_once_a_day() -> None:
+    found = [
+        LiveFinding(at(f"2026-11-{day} {hour}:00:00"), meter, "clock", "warn", "1.9", f"{day} {hour}")
+        for day in ("01", "02")
+        for hour in ("10", "11")
+        for meter in ("m1", "m2")
+    ]
+    repeats = Repeats()
+    first = repeats.without(found)
+    assert [(item.meter, item.text) for item in first] == [(m, f"{d} 10") for d in ("01", "02") for m in ("m1", "m2")]
+    assert repeats.without(found) == first  # nobody has kept them yet
+    repeats.note(first[1:])
+    assert repeats.without(found) == first[:1]
+    repeats.note(first)
+    assert repeats.without(found) == []
+
+
 def test_the_list_of_live_findings_names_each_meter_and_check_once_a_day(
     centre: Centre, meterline: Meterline, tmp_path: Path
 ) -> None:
-    from collector.central.live_findings import LiveFinding, keep_findings
-
     found = [
         LiveFinding(at(f"2026-11-01 {hour}:00:00"), "m1", check, "warn", "1.9", f"{check} {hour}")
         for hour in ("10", "11")

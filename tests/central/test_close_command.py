@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from collector.clock import SystemClock
 from tests.central.books import FIRST, SECOND, Centre, at, point
-from tests.central.building import Meterline, central_yaml
+from tests.central.building import Meterline, bring, central_yaml
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -38,7 +47,7 @@ def test_a_clerk_sees_every_row_of_a_small_house_and_why_some_are_not_ready(
     assert answer.status == 0
     lines = [" ".join(line.split()) for line in answer.out.splitlines()]
     assert lines == [
-        "generic, 2026-10, as of 2026-10-31T21:00:00.000Z",
+        "generic, 2026-10, up to 2026-11-01 00:00 (Europe/Moscow)",
         "account point meter register start kWh end kWh ratio consumption status method quality",
         "10001 kv1 m1 T1 (1.8.1) 100 150 1 50 ready live 0.1",
         "10001 kv1 m1 T2 (1.8.2) 10 22 1 12 ready live 0.1",
@@ -49,6 +58,70 @@ def test_a_clerk_sees_every_row_of_a_small_house_and_why_some_are_not_ready(
         "4 rows: 2 ready, 0 held, 2 missing, 0 estimated",
     ]
     assert answer.err == f"4 rows written to {centre.out / '2026-10' / 'generic' / 'r1'}\n"
+
+
+def test_when_a_month_ends_is_told_on_the_clocks_of_its_points(
+    centre: Centre, config: Path, meterline: Meterline
+) -> None:
+    bring(centre.engine, *(point(n, time_zone=zone) for n, zone in ((3, "Asia/Yekaterinburg"), (4, "Europe/Moscow"))))
+    answer = meterline("close", "2026-10", "--config", config, "--preview")
+    head = "generic, 2026-10, up to 2026-11-01 00:00 (Asia/Yekaterinburg, Europe/Moscow)"
+    assert answer.out.splitlines()[0] == head
+    answer = meterline("close", "2026-10", "--config", config, "--status")
+    assert answer.out.splitlines()[1].split()[:4] == ["generic", "2026-11-01", "00:00", "8"]
+
+
+def test_a_reason_that_several_registers_of_a_point_share_is_told_once(
+    config: Path, meterline: Meterline, tmp_path: Path
+) -> None:
+    centre = Centre(tmp_path, point(1), point(2))
+    for meter in ("m1", "m2"):
+        centre.month_of(meter, "2026-10", FIRST)
+    answer = meterline("close", "2026-10", "--config", config, "--preview")
+    assert [line for line in answer.out.splitlines() if line.startswith("held")] == [
+        f"held: kv{n} T1, T2: m{n} has no value at the start of the period, 2026-10-01 00:00:00 [no-start]"
+        for n in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("what", ["--status", "--preview"])
+def test_on_a_terminal_no_word_or_number_is_cut(
+    what: str, width: int, centre: Centre, config: Path, tmp_path: Path
+) -> None:
+    for month in ("2026-09", "2026-10"):
+        bring(centre.engine, point(3, account="123456789012", tariffs="3"))
+        centre.month_of("m3", month, dict.fromkeys(("1.8.1", "1.8.2", "1.8.3"), "123456.7"))
+    said = on_a_terminal(width, "close", "2026-10", "--config", str(config), what)
+    assert "\x1b[" in said
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    assert max(map(len, plain.splitlines())) <= width
+    assert "…" not in plain
+    whole = ["utility", "2026-11-01 00:00", "expected", "to write", "nothing"]
+    rows = ["start kWh", "consumption", "123456", "up to 2026-11-01 00:00 (Europe/Moscow)"]
+    assert [word for word in (whole if what == "--status" else rows) if word not in plain] == []
+
+
+def on_a_terminal(width: int, *arguments: str) -> str:
+    """What a process of its own writes to a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    names = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    command, names = [sys.executable, "-m", "collector", *arguments], names | {"TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=names)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    assert process.wait() == 0, said
+    return said.decode()
+
+
+def test_into_a_pipe_go_no_colours(centre: Centre, config: Path, meterline: Meterline) -> None:
+    for what in ("--status", "--preview"):
+        assert "\x1b" not in meterline("close", "2026-10", "--config", config, what).out
 
 
 def test_closing_again_says_that_nothing_is_new(centre: Centre, config: Path, meterline: Meterline) -> None:
@@ -168,7 +241,6 @@ def test_one_utility_before_its_edge_keeps_all_from_being_closed(
     centre: Centre, config: Path, meterline: Meterline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from collector.central import utility
-    from tests.central.building import bring
 
     shipped = tmp_path / "utilities"
     shipped.mkdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.central import closing, engine, ledger
+from collector.central import billing_files, closing, engine, ledger
 from collector.central.billing_files import Draft
 from collector.central.case import Case
 from collector.central.close import Row, close_points
@@ -210,6 +210,21 @@ def test_a_close_that_somebody_overtakes_computes_again(centre: Centre, monkeypa
     closed = centre.close("2026-10")
     assert (closed.changed, closed.revision, len(centre.ledger())) == (0, 1, 4)
     assert len(centre.files()) == 3
+
+
+def test_who_waits_for_another_close_may_give_up(centre: Centre) -> None:
+    folder = centre.out / "2026-10" / "generic"
+    looked: list[int] = []
+
+    def between() -> None:
+        looked.append(1)
+        if len(looked) == 3:
+            raise InterruptedError("the service ends")
+
+    with billing_files.folder_lock(folder, pytest.fail), pytest.raises(InterruptedError, match="the service ends"):
+        close_month(centre.books, "2026-10", GENERIC, at("2026-12-01 00:00:00"), between=between)
+    assert centre.ledger() == []
+    assert centre.close("2026-10").changed == 4
 
 
 def test_two_closes_at_once_make_one_folder(centre: Centre) -> None:

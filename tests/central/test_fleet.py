@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,4 +160,30 @@ def test_the_command_prints_a_row_for_each_point(
     lines = meterline("fleet", "--config", config, "--format", "csv").out.splitlines()
     assert lines[0].startswith("point,account,meter,missing,last_answer,silent_since,boundary,drift_s,gateway,online,")
     assert lines[3] == "kv3,10003,,1.8.1 1.8.2,,,,,,,,,,,,"
-    assert len(meterline("fleet", "--config", config).out.splitlines()) == 4
+
+
+def test_a_person_sees_the_points_of_each_gateway_under_a_sentence_about_it(
+    engine: Engine, series: EmbeddedStore, meterline: Meterline, tmp_path: Path
+) -> None:
+    config = central_yaml(tmp_path)
+    bring(engine, point(1), point(2, gateway="gw-mira-1", tariffs="1"), point(3, **BY_HAND))
+    series.write([live("m1", MIDNIGHT)])
+    say(engine, status(meters={"m1": {"last": MIDNIGHT + MINUTE, "drift_s": -3}}))
+    answer = meterline("fleet", "--config", config)
+    words = [" ".join(line.split()) for line in answer.out.splitlines()]
+    words[2] = re.sub(r" \d+ d ", " N d ", words[2])  # by the computer's clock
+    assert words == [
+        f"{GATEWAY}: online since 2026-11-01 05:00; batches: 3 not receipted, 1 refused, 180 evicted; room for 42 days",
+        "point meter missing last answer silent drift s",
+        "kv1 m1 T1 T2 2026-11-01 00:01 N d -3",
+        "",
+        "gw-mira-1: never heard",
+        "point meter missing last answer silent drift s",
+        "kv2 m2 total always",
+        "",
+        "read by hand",
+        "point meter missing last answer silent drift s",
+        "kv3 T1 T2",
+        "",
+    ]
+    assert answer.err.splitlines()[-1] == "points: 3, silent: 2, would be missing: 3"

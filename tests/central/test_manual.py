@@ -220,7 +220,7 @@ def test_a_reading_by_phone_is_billed_with_its_name_and_quality(
     centre: Centre, config: Path, meterline: Meterline
 ) -> None:
     answer = meterline("manual", "enter", "10002", "2026-10", "1234", "--config", config, "--by", "Olga")
-    assert (answer.status, answer.err) == (0, "accepted: 1 readings of account 10002 for 2026-10\n")
+    assert (answer.status, answer.err) == (0, "accepted: 1 reading of account 10002 for 2026-10\n")
     centre.close("2026-10")
     centre.close("2026-11")
     (row,) = [row for row in centre.billing("2026-10") if row["point"] == "kv2"]

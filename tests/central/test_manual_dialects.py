@@ -169,9 +169,10 @@ def test_whoever_sends_a_message_may_put_the_name_where_the_form_has_brackets() 
 def test_an_address_that_is_not_the_accounts_makes_no_reading() -> None:
     email = utilities.load("email-a")
     known = {"10001": places("10001", [2], email)}
-    assert read("10001; Ленина, 12; 500 600", email, known) == Said("10001", None, ("500", "600"))
-    with pytest.raises(Refused, match="no account of email-a begins this line"):
-        read("10001; Ленина, 13; 500 600", email, known)
+    assert read("10001; Ленина, 12, 14; 500 600", email, known) == Said("10001", None, ("500", "600"))
+    for place in ("Ленина, 13, 14", "Ленина, 12", "Ленина, 12, 15"):
+        with pytest.raises(Refused, match="no account of email-a begins this line"):
+            read(f"10001; {place}; 500 600", email, known)
 
 
 def test_a_refusal_names_the_forms_that_are_read() -> None:

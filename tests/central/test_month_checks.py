@@ -180,7 +180,7 @@ def night(first: str, second: str) -> list[str]:
 def test_a_register_that_advances_in_anothers_hours_is_named_with_the_hour_and_the_calendar() -> None:
     assert night("250", "91") == []
     assert night("251.5", "90") == [
-        "from 2026-10-31 23:15:00 to 2026-10-31 23:45:00 1.8.1 by 1.500 kWh advanced; the calendar of generic says "
+        "from 2026-10-31 23:15:00 to 2026-10-31 23:45:00 1.8.1 advanced by 1.500 kWh; the calendar of generic says "
         "1.8.2 then: the tariffs are swapped, or the meter's calendar or clock is wrong"
     ]
 

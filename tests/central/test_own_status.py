@@ -12,6 +12,7 @@ from tests.broker import Mosquitto, eventually, free_port
 from tests.system.daemons import Daemon
 
 NOW = 1793480462120
+OFTEN = {"collector.central.service.EVERY": 0.3}  # seconds between two writings of the file
 WELL = OwnStatus(
     at=NOW, running=True, connected=True, broker="connected", trouble=(), unsettled=0, oldest=None, damage=None
 )
@@ -31,7 +32,7 @@ def test_what_is_written_is_read_and_what_is_not_there_or_broken_is_none(tmp_pat
     ("status", "words"),
     [
         (None, "never run"),
-        (WELL._replace(running=False), "was stopped at 2026-10-31T"),
+        (WELL._replace(running=False), "was stopped at 2026-11-01 00:01:02"),
         (WELL._replace(at=NOW - STALE - 1), "not running, or hangs"),
         (WELL._replace(trouble=("InfluxDB is away",)), "InfluxDB is away"),
         (WELL._replace(connected=False, broker="refuses connections"), "the broker is away: refuses connections"),
@@ -40,13 +41,13 @@ def test_what_is_written_is_read_and_what_is_not_there_or_broken_is_none(tmp_pat
     ],
 )
 def test_what_is_wrong_is_said_in_words(status: OwnStatus | None, words: str) -> None:
-    (text,) = in_words(status, NOW)
+    (text,) = in_words(status, NOW, "Europe/Moscow")
     assert words in text
 
 
 def test_of_a_centre_that_is_well_nothing_is_said() -> None:
-    assert in_words(WELL, NOW + STALE) == []
-    assert in_words(WELL._replace(unsettled=3, oldest=NOW - BEHIND), NOW) == []
+    assert in_words(WELL, NOW + STALE, "Europe/Moscow") == []
+    assert in_words(WELL._replace(unsettled=3, oldest=NOW - BEHIND), NOW, "Europe/Moscow") == []
 
 
 def said_by_fleet(folder: Path) -> str:
@@ -61,7 +62,7 @@ def test_fleet_says_what_the_running_centre_says(tmp_path: Path) -> None:
         (tmp_path / "central.yaml").write_text(json.dumps({
             "schema": "1", "data": "data", "time_zone": "UTC", "mqtt": {"url": broker.url},
         }))  # fmt: skip
-        centre = Daemon(tmp_path, "central", "run", "--config", tmp_path / "central.yaml")
+        centre = Daemon(tmp_path, "central", "run", "--config", tmp_path / "central.yaml", constants=OFTEN)
         centre.start()
         try:
             eventually(lambda: (status := read(tmp_path / "data")) is not None and status.connected)
@@ -85,7 +86,7 @@ def test_an_influxdb_that_is_away_is_said_by_fleet_before_anything_else_is_asked
             "url": f"http://127.0.0.1:{free_port()}", "org": "o", "bucket": "b", "token_file": "token",
         }},
     }))  # fmt: skip
-    centre = Daemon(tmp_path, "central", "run", "--config", tmp_path / "central.yaml")
+    centre = Daemon(tmp_path, "central", "run", "--config", tmp_path / "central.yaml", constants=OFTEN)
     centre.start()
     try:
         eventually(lambda: (status := read(tmp_path / "data")) is not None and status.trouble)

@@ -105,6 +105,7 @@ def test_one_meter_between_two_instants(meterline: Meterline, config: Path) -> N
         (("--from", "yesterday"), "--from: 'yesterday' is not a time; expected RFC 3339"),
         (("--to", "2026-11-01T00:00:00"), "--to: '2026-11-01T00:00:00' has no zone"),
         (("--from", "2026-13-01"), "--from:"),
+        (("--from", ""), "--from: '' is not a time"),
         (("--frozen", "--rejected"), "one of them at a time"),
     ],
 )

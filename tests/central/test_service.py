@@ -16,15 +16,21 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from collector.central import chain, emission
+from collector.central.emission import TOPIC
 from collector.central.engine import open_engine
+from collector.central.month_ends import SETTLE, WHO
+from collector.central.rounds import Rounds
 from collector.central.service import Centre, run
-from collector.clock import SystemClock
-from collector.config import load_central
+from collector.clock import Clock, SystemClock
+from collector.config import CentralConfig, load_central
 from collector.exits import Unreachable, UsageFault
 from collector.messages import decode_receipt, readings_topic, receipt_topic, status_topic
 from collector.model import Receipt
-from collector.mqtt import Connection, Settings
+from collector.mqtt import Connection, Message, Settings
 from tests.broker import PATIENCE, Mosquitto, eventually
+from tests.central.books import FIRST, at
+from tests.central.books import Centre as Books
 from tests.central.building import GATEWAY, Meterline, as_bytes, batch, bring, central_yaml, point, snapshot
 
 COUNT = 40
@@ -171,12 +177,64 @@ def test_stopping_is_clean_and_what_was_receipted_is_there_after_the_next_start(
 
 
 def test_run_ends_when_it_is_told_to(tmp_path: Path, broker: Mosquitto) -> None:
+    with running(load_central(central_yaml(tmp_path, broker.url)), SystemClock()):
+        pass
+
+
+def test_a_month_that_has_ended_is_closed_and_told_beside_the_road(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emission, "EVERY", 50)
+    books = Books(tmp_path, point(1), point(2))
+    books.month_of("m1", "2026-10", FIRST)
+    early = at("2026-11-01 00:00:00") + SETTLE - SystemClock().millis()
+
+    class ThatNight(SystemClock):
+        def millis(self) -> int:
+            return super().millis() + early
+
+    told: list[str] = []
+
+    def hear(message: Message) -> None:
+        told.append(message.topic)
+        message.acknowledge()
+
+    config = central_yaml(tmp_path, broker.url)
+    config.write_text(config.read_text() + "publish_billing: true\n")
+    utility = Connection(Settings(broker.url, client_id="utility"), subscriptions=[f"{TOPIC}/#"], on_message=hear)
+    utility.start()
+    with running(load_central(config), ThatNight()):
+        eventually(lambda: "2026-10/generic/r1/manifest.json" in books.files(), "the month is closed")
+        eventually(lambda: f"{TOPIC}/generic/2026-10/manifest.json" in told, "the month is told")
+    utility.stop()
+    with books.engine.connect() as connection:
+        assert {link.who for link in chain.links(connection)} == {WHO}
+    books.store.close()
+
+
+@contextmanager
+def running(config: CentralConfig, clock: Clock) -> Iterator[None]:
+    """The daemon in a thread; it has ended afterwards."""
     stop = threading.Event()
-    thread = threading.Thread(target=run, args=(load_central(central_yaml(tmp_path, broker.url)), SystemClock(), stop))
+    thread = threading.Thread(target=run, args=(config, clock, stop), daemon=True)
     thread.start()
-    stop.set()
-    thread.join(PATIENCE)
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_trouble_beside_the_road_is_told_with_that_of_the_centre(tmp_path: Path) -> None:
+    def fails(_now: int, _stop: threading.Event) -> int:
+        raise Unreachable("no flour")
+
+    centre = Centre(load_central(central_yaml(tmp_path)), SystemClock())
+    centre.also(Rounds("bakery", fails, SystemClock(), failing="no bread", retry=1))
+    with centre:
+        eventually(lambda: centre.figures().trouble["bakery"] == "no bread: no flour")
+    assert "bakery" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_second_centre_on_the_same_data_is_refused(tmp_path: Path, broker: Mosquitto) -> None:

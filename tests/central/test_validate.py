@@ -9,8 +9,7 @@ import pytest
 from collector.central import validate
 from collector.central.registry import Binding, Meter
 from collector.central.validate import CHECKS, DAY, EARLIEST, HOUR, MOST, Around, doubts
-from collector.messages import BadSnapshot, open_envelope
-from collector.model import Snapshot
+from collector.messages import BadSnapshot, SentSnapshot, open_envelope
 from tests.central.building import ASKED, GATEWAY, PROFILE, ZONE, as_bytes, batch, snapshot
 
 METER = Meter("m1", "00001", (Binding(0, PROFILE, GATEWAY),))
@@ -20,7 +19,7 @@ OCTOBER_ENDS = 1_793_480_400_000
 class Case(NamedTuple):
     """The arguments of `doubts`."""
 
-    snapshot: Snapshot
+    snapshot: SentSnapshot
     meter: Meter | None
     around: Around
 

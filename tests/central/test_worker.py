@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 
 from collector.central import worker as worker_module
 from collector.central.database import evidence, quarantine
+from collector.central.engine import writing
+from collector.central.live_findings import live_findings
 from collector.central.registry import Registry
 from collector.central.store.embedded import EmbeddedStore
 from collector.central.store.series import KINDS, Rejected, Row, Sample, StoreAway, WriteResult
@@ -117,11 +120,38 @@ def test_a_kept_snapshot_is_evidence_with_the_digest_and_zone_of_its_batch(hall:
     assert (second.position, second.meter) == (1, "m2")
 
 
+def test_what_says_nothing_is_not_in_the_evidence_and_what_says_zero_is(hall: Hall) -> None:
+    hall.receive(batch(snapshot(1, frozen={}, quality=[], clock=None, failure=None, registers={"1.8.0": 0}, newer=[1])))
+    hall.drain()
+    (kept,) = hall.evidence()
+    assert json.loads(kept.snapshot) == snapshot(1, registers={"1.8.0": 0})
+
+
 def test_an_interval_snapshot_is_no_evidence(hall: Hall) -> None:
     hall.receive(batch(snapshot(1, purpose="interval"), **{"class": "interval"}))
     hall.drain()
     assert len(hall.series()) == 3
     assert hall.evidence() == []
+
+
+def test_a_meter_with_something_wrong_all_day_is_written_down_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def noted(engine: Engine) -> AbstractContextManager[Connection]:
+        written.append(engine)
+        return writing(engine)
+
+    monkeypatch.setattr(worker_module, "writing", noted)
+    wrong = {"1.8.0": 9_000_000, "1.8.1": 1_000_000, "1.8.2": 2_000_000, "1.8.3": 0, "1.8.4": 0}
+    for hour in range(3):
+        asked = ASKED + hour * 3_600_000
+        item = snapshot(1, purpose="interval", asked=asked, answered=None, registers=wrong)
+        hall.receive(batch(item, sequence=hour + 1, **{"class": "interval"}))
+        hall.clock.now = asked + 5000
+        hall.drain()
+    with hall.engine.connect() as connection:
+        assert [(found.check, found.time) for found in live_findings(connection, 0)] == [("tariff-sum", ASKED)]
+    assert len(written) == 1
 
 
 def test_a_failure_is_neither_a_value_nor_evidence_nor_a_doubt(hall: Hall) -> None:

@@ -17,7 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-from collector.central.canonical import parsed
+from collector.central.canonical import canonical, parsed
 from collector.central.store.series import (
     KINDS,
     Around,
@@ -67,7 +67,7 @@ _LIVE, _FROZEN = _NUMBER["live"], _NUMBER["frozen"]
 
 _T = TypeVar("_T")
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_finite = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class EmbeddedStore:
@@ -96,7 +96,7 @@ class EmbeddedStore:
             self._db.executemany(
                 _PUT,
                 (
-                    (sample.time // _HOUR, ids[sample.meter], _NUMBER[sample.kind], sample.time, _encode(sample.values))
+                    (sample.time // _HOUR, ids[sample.meter], _NUMBER[sample.kind], sample.time, _encoded(sample))
                     for sample in samples
                     if sample.kind != "frozen"
                 ),
@@ -236,7 +236,7 @@ class EmbeddedStore:
             elif stored[code] != value:
                 yield Conflict(place, code, stored[code], int(value))
         if fresh:
-            self._db.execute(_PUT, (sample.time // _HOUR, meter, _FROZEN, sample.time, _encode(fresh)))
+            self._db.execute(_PUT, (sample.time // _HOUR, meter, _FROZEN, sample.time, canonical(fresh)))
 
     def _frozen_data(self, meter: int, time: int) -> dict[str, int]:
         rows = self._rows(meter, [_FROZEN], time, time + 1)
@@ -289,6 +289,11 @@ class EmbeddedStore:
             yield
         except (sqlite3.Error, OSError) as error:
             raise StoreAway(f"the embedded store {self._path}: {error}") from error
+
+
+def _encoded(sample: Sample) -> str:
+    """Its values as JSON. Raises ValueError for a quantity that is not finite, of which `canonical` would make null."""
+    return _finite(sample.values) if sample.kind == "quantity" else canonical(sample.values)
 
 
 def _hours(start: int, end: int) -> range:

@@ -61,7 +61,7 @@ class BuildingList:
     def __init__(self, output: Output, head: Head, file: BinaryIO) -> None:
         self._output = output
         self._head = head
-        self._file = file
+        self._table = Table(output, file)
         self._lines: list[Line] = []
         self._pattern = re.compile(output.entrance)
 
@@ -70,6 +70,10 @@ class BuildingList:
         for point in by_point(rows):
             left_out = {remark.register for remark in unready(point, self._output.estimated)}
             first = point[0]
+            if (strange := self._table.strange(first.reading)) is not None:
+                yield strange
+                continue
+            yield from self._table.lost(first.reading, [first.address, first.flat])
             found = self._pattern.search(first.address)
             values = {
                 row.reading.register_: row.reading.end_kwh for row in point if row.reading.register_ not in left_out
@@ -87,13 +91,12 @@ class BuildingList:
                     status=" ".join(dict.fromkeys(row.reading.status for row in point)),
                 )
             )
-        return iter(())
 
     def finish(self) -> int:
         """Write everything; how many meters there are."""
         used = [place for place in range(len(CODES)) if any(line.values[place] is not None for line in self._lines)]
         labels = [self._head.labels.get(CODES[place], CODES[place]) for place in used]
-        table = Table(self._output, self._file)
+        table = self._table
         table.record(["address", "entrance", "flat", "account", "meter", *labels, "status"])
         for building, lines in groupby(sorted(self._lines, key=_place), key=lambda line: line.building):
             sums = [Decimal(0)] * len(used)

@@ -19,7 +19,7 @@ from collector.central.submissions import gsm
 from collector.central.submissions.rows import Head, OutputSection, Remark, Row, by_point, in_order, number, unready
 from collector.config_fields import Code, ListOf, Text, from_text, one_of, whole
 
-LINE = ("account", "address", "flat", "serial_number", "values")
+LINE = ("account", "address", "flat", "place", "serial_number", "values")
 VALUE = ("value", "label", "number")
 _FIELD = re.compile(r"\{([a-z_]*)\}")
 
@@ -43,7 +43,9 @@ def _pattern(text: str) -> str:
 
 
 class Output(OutputSection):
-    """`line`: the message. `value`: one value in it; {number} counts the account's meters. `join`: between values.
+    """`line`: the message. `value`: one value in it. `join`: between values.
+
+    In a line {place} is address and flat; in a value {number} counts the account's meters.
 
     `tags`: OBIS code -> {label} in this dialect. `per`: a message for an account, or for each of its meters. `account`:
     a pattern of the accounts that the utility has. `tariffs`: the points that this dialect has words for, `meters`: how
@@ -66,6 +68,12 @@ class Output(OutputSection):
     def _tells_whose(self) -> Output:
         if "{account}" not in self.line or "{values}" not in self.line or "{value}" not in self.value:
             raise ValueError("line needs {account} and {values}, value needs {value}: else nobody knows whose they are")
+        numbers = "{number}{value}" in self.value or "{value}{number}" in self.value
+        if "}{" in self.line or numbers or not self.join or self.join.isalnum():
+            raise ValueError(
+                "between two fields of line, number and value, and in join a sign is wanted: nobody can "
+                "tell where one ends"
+            )
         return self
 
     @cached_property
@@ -76,6 +84,12 @@ class Output(OutputSection):
             signs = {character for character in between if not character.isalnum()}
             found |= {sign for sign in signs if not sign.isspace()} or signs
         return frozenset(found)
+
+
+def of_point(address: str, flat: str, serial_number: str) -> dict[str, str]:
+    """What a message can say of a point, by the names of its fields."""
+    place = ", ".join(text for text in (address, flat) if text)
+    return {"address": address, "flat": flat, "place": place, "serial_number": serial_number}
 
 
 def write(output: Output, head: Head, file: BinaryIO) -> Messages:
@@ -151,12 +165,7 @@ class Messages:
     @staticmethod
     def _texts(row: Row) -> dict[str, str]:
         reading = row.reading
-        return {
-            "account": reading.account,
-            "address": row.address,
-            "flat": row.flat,
-            "serial_number": reading.serial_number,
-        }
+        return {"account": reading.account, **of_point(row.address, row.flat, reading.serial_number)}
 
     @staticmethod
     def _fill(template: str, fields: Mapping[str, str]) -> str:

@@ -48,7 +48,8 @@ class PhoneSheet:
             for row in in_order(point, self._head):
                 reading = row.reading
                 said = _in_threes(number(reading.end_kwh))
-                lines.append(f"    {reading.label:<12} {said:>16}    (meter {reading.serial_number})")
+                meter = f"    (meter {reading.serial_number})" if reading.serial_number else ""
+                lines.append(f"    {reading.label:<12} {said:>16}{meter}")
         self._file.write(("\n".join(lines) + "\n").encode())
         self._count += 1
 

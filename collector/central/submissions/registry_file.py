@@ -2,7 +2,7 @@
 
 Rule 1. It holds the whole state of the revision: who loads the newest file has everything.
 Rule 2. What is held or missing is left out and remarked; where the profile says `unready: row`, it is in it with an
-        empty value.
+        empty value, and remarked all the same.
 Rule 3. Account and serial number are exact or the row is left out: a `?` in them would be somebody else's.
 """
 
@@ -12,12 +12,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from collector.central.submissions.rows import Head, Remark, Row, by_point, in_order, number, unready
-from collector.central.submissions.table_file import Table, TableSection
+from collector.central.submissions.table_file import Table, TableSection, lacking
 from collector.config_fields import ListOf, Section, Text, Truth, from_text, one_of
 from collector.localtime import from_millis, zone
 from drivers import obis
@@ -67,6 +67,16 @@ class Output(TableSection):
     date: Text = "%d.%m.%Y"
     unready: Annotated[Literal["omit", "row"], one_of("omit", "row")] = "omit"
 
+    @model_validator(mode="after")
+    def _can_be_loaded(self) -> Self:
+        for text in (*(text for column in self.columns for text in (column.title, column.value)), *self.trailer):
+            if lost := lacking(text, self.encoding):
+                raise ValueError(f"{lost!r} cannot be written in {self.encoding}")
+        for name, code in (found for column in self.columns for found in _FIELD.findall(column.value)):
+            if self.per == "meter" and name in OF_REGISTER and not code:
+                raise ValueError(f"{{{name}}}: of a meter's registers, say which: {{{name} 1.8.1}}")
+        return self
+
 
 def write(output: Output, head: Head, file: BinaryIO) -> RegistryFile:
     """The table."""
@@ -107,20 +117,18 @@ class RegistryFile:
         if found and output.unready == "omit":
             yield from found
             return
-        for name, text in (("account", first.account), ("serial number", first.serial_number)):
-            if not self._table.has(text):
-                reason = f"{name} {text!r} cannot be written in {output.encoding}"
-                yield Remark(first.account, first.point, "", False, reason)
-                return
+        if (strange := self._table.strange(first)) is not None:
+            yield strange
+            return
         cells = [
             _FIELD.sub(lambda field: self._value(rows, field[1], field[2]), column.value) for column in output.columns
         ]
-        lost = self._table.record(self._table.texts(cells))
+        self._table.record(self._table.texts(cells))
         self._rows += 1
         for row in rows:
             self._count(row)
-        if lost:
-            yield Remark(first.account, first.point, "", True, f"{lost!r} cannot be written in {output.encoding}: `?`")
+        yield from (remark._replace(sent=True) for remark in found)
+        yield from self._table.lost(first, cells)
 
     def _count(self, row: Row) -> None:
         for name, value in (("sum_end", self._sent(row)), ("sum_consumption", self._sent(row, "consumption_kwh"))):

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a submission is part of. `at`: when the period ends (ms UTC, the latest of its points).
+    """What a submission is part of. `at`: when the period ends on the utility's own clock (ms UTC).
 
     `order`: OBIS codes in the order in which the utility wants them; `labels`: what it calls them.
     """
@@ -65,9 +65,12 @@ class Writer(Protocol):
 
 
 def _file_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", re.sub(r"\{(utility|period|year|month|revision)\}", "x", text)):
+    if not re.fullmatch(
+        r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.sub(r"\{(utility|period|year|month|revision)\}", "x", text)
+    ):
         raise ValueError(
-            "a file's name has letters, digits, dots, dashes, and {utility} {period} {year} {month} {revision}"
+            "a file's name has letters, digits, dots (not first), dashes, and {utility} {period} {year} {month} "
+            "{revision}"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""Evidence is kept once: ledger rows name the snapshots that prove them, and what they carry has a column of its own."""
+"""Evidence is kept once: ledger rows name the snapshots that prove them; what a row carries on has its own column."""
 
 import sqlalchemy as sa
 from alembic import op
