@@ -146,6 +146,10 @@ class Block:
 
 _BLOCK = re.compile(rb"\x02([^\x03\x04]*)([\x03\x04])(.)", re.DOTALL)
 
+# Before the STX that begins the data: another one, and a piece of a name. A character of the name has become an STX,
+# and where what it cuts off adds up to nothing, the check fits and the name is another one.
+_CUT = re.compile(rb"\x02[\x21-\x27\x2a-\x7e]+$")
+
 
 def _block(characters: bytes) -> re.Match[bytes] | None:
     """The first block. Of several STX before the data the last begins it: heads and changes of speed make noise."""
@@ -168,6 +172,9 @@ def _checked(found: re.Match[bytes], check: Check) -> Done[Block] | Never:
     before = found.string[: found.start()]
     if b"(" in before:
         return Never(DamagedFrame(f"data sets before the block's STX; they are damaged: {before[:SHOWN].hex(' ')}"))
+    if _CUT.search(before):
+        text = f"an STX in the midst of the block's first name; one of its characters is damaged: {_begins(before)}"
+        return Never(DamagedFrame(text, whole=True))
     if not found[0].isascii():
         bad = sum(character > 0x7F for character in found[0])
         return Never(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.dialogue import Ask, character_seconds
@@ -26,29 +25,18 @@ USUAL_SETS = 24  # data sets of a readout whose registers no profile lists (MT17
 QUESTION, ANSWER = 16, 40  # characters: SOH R1 STX 0F0880FF() ETX BCC, and a usual answer
 
 
-def plan(
-    profile: IecProfile,
-    codes: Iterable[str] = (),
-    *,
-    baudrate: int,
-    framing: str,
-    turnaround: float,
-    refused: frozenset[str] = frozenset(),
-    serial: bool = False,
-    clock: bool = False,
-    frozen: bool = False,
-) -> tuple[Step, ...]:
+def plan(profile: IecProfile, ask: Ask) -> tuple[Step, ...]:
     """What one asking costs, by usual lengths: what a meter puts into its readout nobody knows before it is read.
 
-    Arguments as in `Ask`. Raises NotInProfile.
+    Raises NotInProfile.
     """
-    ask = Ask(address="", codes=tuple(codes), serial=serial, clock=clock, frozen=frozen, refused=refused)
+    baudrate = ask.baudrate
     asked = questions(profile, ask)
     names = tuple(name for values in asked.values() for name in values)
     fast = profile.iec.fastest if baudrate == START else baudrate
     fast = min(fast, 9600) if baudrate == START else fast  # what most meters offer
-    wait = max(turnaround, 0.2)
-    slow_char, fast_char = character_seconds(baudrate, framing), character_seconds(fast, framing)
+    wait = max(ask.turnaround, 0.2)
+    slow_char, fast_char = character_seconds(baudrate, ask.framing), character_seconds(fast, ask.framing)
     signing = (SIGN_ON + SELECT + IDENTIFIED) * slow_char + 3 * wait
     if profile.iec.session == "push":
         return (Step("wait for what it sends", names, (_readout_length(profile) * slow_char) * 1000),)

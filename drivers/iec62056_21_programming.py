@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from drivers.dialogue import DamagedFrame, Dialogue, Done, Drain, MeterRefused, More, Never, NoAnswer, NotInProfile
+from drivers.dialogue import (
+    LATE,
+    DamagedFrame,
+    Dialogue,
+    Done,
+    Drain,
+    MeterRefused,
+    More,
+    Never,
+    NoAnswer,
+    NotInProfile,
+)
 from drivers.iec62056_21_frames import ACK, Acknowledged, Block, Command, Identification, parse_reply
 from drivers.iec62056_21_session import READOUT_MOST, SIGN_ONS, Session
 
@@ -21,6 +32,8 @@ class PasswordRefused(MeterRefused):
 
 class Programming(Session):
     """A session that is led in programming mode."""
+
+    _due = ""  # the last question that was asked again while its first answer could still come
 
     def open(self, accept: Callable[[Identification], None], access: str, password: bytes | None) -> Dialogue[None]:
         """Sign on, enter programming mode, and say the password. Raises PasswordRefused where it is not taken."""
@@ -45,12 +58,17 @@ class Programming(Session):
                 raise MeterRefused(f"{self.meter} does not enter programming mode; it says {seed.name}")
             if access != "none":
                 yield from self._password(access, password or b"")
+            self._due = ""  # what the last session left unheard was waited for before this one
             return
 
     def _password(self, access: str, password: bytes) -> Dialogue[None]:
         message = Command(access, f"({password.decode('ascii', 'replace')})").to_bytes(self.check)
         yield from self.say(message, secret=password)
-        reply = yield from self.hear(self._parse_reply, most=ANSWER_MOST)
+        try:
+            reply = yield from self.hear(self._parse_reply, most=ANSWER_MOST)
+        except DamagedFrame as error:
+            text = f"what {self.meter} answered to the password is damaged; not shown, since it may hold it (an echo)"
+            raise DamagedFrame(text, whole=error.whole) from None
         if isinstance(reply, Acknowledged) and not reply.repeat:
             return
         if not (isinstance(reply, Command) and reply.name == "B0"):
@@ -67,6 +85,7 @@ class Programming(Session):
         Raises what `understand` raises, MeterRefused where the meter ends the session, NoAnswer and DamagedFrame after
         bounded repeats.
         """
+        yield from self._let_pass(data)
         message = Command(command, data).to_bytes(self.check)
         for tries in range(REPEATS + 1):
             yield from self.say(message)
@@ -81,14 +100,26 @@ class Programming(Session):
                         raise DamagedFrame(f"{data}: more than {READOUT_MOST} characters and no end")
                 return understand(body)
             except NoAnswer:
+                self._due = data
                 if tries:
                     raise
                 yield Drain(self._first)
             except DamagedFrame as error:
+                self._due = self._due if error.whole else data
                 if tries == REPEATS:
                     raise self._broken(error) from None
                 yield Drain(self.reaction if error.whole else self._first)
         raise AssertionError("unreachable")
+
+    def _let_pass(self, data: str) -> Dialogue[None]:
+        """Silence before a question whose answer looks like the one that is still due: same name, other brackets.
+
+        An answer names its value, but not the month that was asked for (ENMPE(04.22) of Energomera). A meter that ends
+        its session meanwhile is signed on to anew.
+        """
+        if self._due and self._due != data and self._due.partition("(")[0] == data.partition("(")[0]:
+            self._due = ""
+            yield Drain(LATE * self._first)
 
     def _reply(self, kind: type[T]) -> Dialogue[T]:
         """The next block or command of the meter; an echo of ours is passed over, a NAK is damage."""

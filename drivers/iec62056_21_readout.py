@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import TypeVar
 
 from drivers import obis
@@ -29,13 +28,13 @@ from drivers.iec62056_21_spelling import (
     unit_of,
     whole_wh,
 )
-from drivers.iec_places import MONTH, ClockRegister, Dialect, IecProfile, Place, Register, month_operand
-from drivers.summed import TOTAL, given_codes, is_summed, summands, summed
+from drivers.iec_places import MONTH, UNLISTED, ClockRegister, Dialect, IecProfile, Place, Register, month_operand
+from drivers.obis import TOTAL
+from drivers.summed import given_codes, summands, summed
 from drivers.values import base_unit
 
 K = TypeVar("K")
 Groups = tuple[str, ...]
-EVERY = Register()  # where a profile does not list a register that it takes
 
 
 class Sets:
@@ -139,7 +138,7 @@ def readout(
             missing.add(name)
         else:
             measured[name] = _measured(name, register, text, sets)
-    if is_summed(profile):
+    if profile.is_summed:
         measured[TOTAL] = summed(profile, measured)
     listed = [name for name in registers if name in profile.registers]
     return Readout(
@@ -155,23 +154,14 @@ def readout(
 
 def _registers(profile: IecProfile, sets: Sets, asked: tuple[str, ...]) -> Iterator[tuple[str, Register]]:
     names = list(given_codes(profile, asked))
-    if is_summed(profile) and TOTAL in names:
+    if profile.is_summed and TOTAL in names:
         names.remove(TOTAL)
         names += [name for name in summands(profile) if name not in names]
     if profile.takes_every and not asked:
-        found = (cde for cde, history in sets.codes if history == CURRENT and _is_known(cde))
+        found = (cde for cde, history in sets.codes if history == CURRENT and obis.is_known(cde))
         names = sorted({*names, *found}, key=obis.sort_key)
     for name in names:
-        yield name, profile.registers.get(name, EVERY)
-
-
-@lru_cache(maxsize=1024)
-def _is_known(cde: str) -> bool:
-    """Whether this project knows what a code counts or measures, and in what unit."""
-    try:
-        return obis.parse(cde).unit is not None
-    except ValueError:
-        return False
+        yield name, profile.registers.get(name, UNLISTED)
 
 
 def _measured(name: str, register: Register, text: str, sets: Sets, history: str = CURRENT) -> Measured | None:

@@ -10,6 +10,7 @@ from functools import partial
 
 from drivers import iec62056_21_datasets as datasets
 from drivers.dialogue import (
+    LATE,
     Ask,
     DamagedFrame,
     Dialogue,
@@ -26,8 +27,9 @@ from drivers.iec62056_21_programming import Programming
 from drivers.iec62056_21_readout import Sets, own_clock, readout
 from drivers.iec62056_21_spelling import code
 from drivers.iec_places import MONTH, ClockRegister, IecProfile, month_operand
+from drivers.obis import TOTAL
 from drivers.profile import CLOCK, SERIAL
-from drivers.summed import TOTAL, given_codes, is_summed, summands
+from drivers.summed import given_codes, summands
 
 SESSIONS = 2  # in one asking: a meter that ends its session by itself (Energomera, after 1.5 to 3 s) is asked anew
 
@@ -56,7 +58,7 @@ def values(profile: IecProfile, ask: Ask, session: Programming, quality: tuple[s
                     refused.update((key, *names))
                     last = error
         except (NoAnswer, DamagedFrame):
-            yield Drain(profile.line.timeout)
+            yield Drain(LATE * profile.line.timeout)
             yield from session.leave()
             if tries == SESSIONS:
                 raise
@@ -95,7 +97,7 @@ def questions(profile: IecProfile, ask: Ask, clock: datetime | None = None) -> d
     `clock`: the meter's own; without it no closing is asked for by its month.
     """
     names = list(given_codes(profile, ask.codes))
-    if is_summed(profile) and TOTAL in names:
+    if profile.is_summed and TOTAL in names:
         names += [name for name in summands(profile) if name not in names]
     found: dict[str, list[str]] = {}
 

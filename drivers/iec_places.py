@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from drivers import profile_places as shared
 from drivers.profile import Profile, Proof
-from drivers.profile_faults import Fault, mapping, sequence, units
-from drivers.profile_places import PLACE, Nowhere, Strict, written
-from drivers.profile_spelling import Baudrate, Code, Flag, Spelled, Text, whole
+from drivers.profile_faults import Fault, mapping, places, sequence, units
+from drivers.profile_places import NowhereOr, Strict
+from drivers.profile_spelling import Baudrate, Code, Flag, Scale, Spelled, Text, whole
+from drivers.values import base_unit
 
 
 def _pattern(text: str) -> str:
@@ -147,6 +149,17 @@ class Place(shared.Place):
 class Register(Place, shared.Register):
     """One value; `unit` is what it is in where the meter sends none, and the scale is the meter's beside its unit."""
 
+    last_digit: Scale | None = None
+    """What the last digit sent stands for at most, in its unit or kWh (0.01: two places), where that is known."""
+
+    @property
+    def step(self) -> int:
+        """By `last_digit`; else that of the coarsest readouts, which send whole kWh (kvarh, kVAh)."""
+        return ceil((self.last_digit or self.scale) * base_unit(self.unit or "kWh")[1])
+
+
+UNLISTED = Register()  # where a profile does not list a register that it takes
+
 
 class SerialRegister(Place):
     """Where the serial number is; `names`: several, of which the first that has a value counts."""
@@ -198,10 +211,6 @@ class StampRegister(shared.Place):
         return self.order
 
 
-Serial = Annotated[Nowhere | Annotated[SerialRegister, Tag(PLACE)], Discriminator(written)]
-OwnClock = Annotated[Nowhere | Annotated[ClockRegister, Tag(PLACE)], Discriminator(written)]
-
-
 class FrozenRegisters(shared.FrozenRegisters):
     """Registers that the meter froze: `back` months ago; or, with `stamp`, under every history index that has one."""
 
@@ -240,21 +249,22 @@ class IecProfile(Profile):
 
     protocol: Literal["iec62056-21"]
     iec: Settings = Field(alias="iec62056-21")
-    serial: Serial
+    serial: NowhereOr[SerialRegister]
     """none: no data set is known; the meter's identity is then unproven."""
-    clock: OwnClock = "none"
+    clock: NowhereOr[ClockRegister] = "none"
     registers: Mapping[Code, Register] = {}
     frozen: tuple[FrozenRegisters, ...] = ()
     proof: tuple[IecProof, ...] = Field(min_length=1)
 
     @property
-    def takes_every(self) -> bool:
-        return self.iec.every
+    def unlisted(self) -> Register | None:
+        return UNLISTED if self.iec.every else None
 
     @classmethod
     def contradictions(cls, data: dict[str, Any]) -> Iterator[Fault]:
         yield from super().contradictions(data)
-        yield from units(_with_units(data))
+        named = {location for location, place in places(data) if place.get("unit")}
+        yield from (fault for fault in units(data) if fault[0][:-1] in named)  # else the meter sends it
         settings = mapping(data.get("iec62056-21"))
         if settings.get("session") == "programming":
             for code, register in mapping(data.get("registers")).items():
@@ -267,13 +277,3 @@ class IecProfile(Profile):
         for number, block in enumerate(sequence(data.get("frozen"))):
             if settings.get("session") == "programming" and mapping(block).get("stamp") is not None:
                 yield ("frozen", number, "stamp"), "stamped closings are those of a readout"
-
-
-def _with_units(data: dict[str, Any]) -> dict[str, Any]:
-    """The registers that name a unit; where none is named, the meter sends it or it is the code's own."""
-
-    def named(registers: Any) -> dict[str, Any]:
-        return {code: it for code, it in mapping(registers).items() if mapping(it).get("unit")}
-
-    frozen = [{"registers": named(mapping(block).get("registers"))} for block in sequence(data.get("frozen"))]
-    return {"registers": named(data.get("registers")), "frozen": frozen}

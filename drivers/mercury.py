@@ -13,10 +13,12 @@ from decimal import Decimal
 
 from drivers import obis, values
 from drivers.dialogue import (
+    SETTLE,
     Ask,
     DamagedFrame,
     Dialogue,
     Done,
+    Drain,
     DriverError,
     FrozenSet,
     Measured,
@@ -36,13 +38,20 @@ from drivers.mercury_meter import meter
 from drivers.mercury_places import MercuryProfile, Place, Register
 from drivers.mercury_requests import Readable, asks, body, is_dated, readable, silence
 from drivers.mercury_session import Session, channel_test
+from drivers.obis import TARIFFS, TOTAL
 from drivers.profile import CLOCK, SERIAL, HexProof
-from drivers.summed import TOTAL, given_codes, is_summed, summands, summed
+from drivers.summed import given_codes, summands, summed
 
 __all__ = [
     "channel_test", "correct_clock", "identify", "meter",
     "normal_address", "plan", "port_framing", "read", "understand",
 ]  # fmt: skip
+
+# Seconds of silence before each request of an asking that is repeated because its numbers do not add up: what a
+# converter gives twice comes within a hop of its network, and of its packing some tens of milliseconds.
+APART = 2 * SETTLE
+# What a meter counts while it is asked: by 230 V + 15 %, and seconds from first to last answer of a sound asking.
+VOLTS, ASKING = 265, 2
 
 OPENING = 11 + 4  # bytes of the channel's opening and of its answer, of the family's address and check
 
@@ -97,7 +106,7 @@ def _places(profile: MercuryProfile) -> dict[str, Place]:
 def _steps(profile: MercuryProfile, ask: Ask, codes: Iterable[str]) -> list[Step]:
     """The requests of an asking, without what was refused before."""
     wanted = set(codes)
-    if TOTAL in wanted and is_summed(profile):
+    if TOTAL in wanted and profile.is_summed:
         wanted.update(summands(profile))
     wanted |= {SERIAL} if ask.serial else set()
     wanted |= {CLOCK} if ask.clock or (ask.frozen and profile.frozen) else set()
@@ -108,7 +117,20 @@ def _steps(profile: MercuryProfile, ask: Ask, codes: Iterable[str]) -> list[Step
             continue
         if name not in ask.refused and (name in wanted or (closing and ask.frozen)):
             grouped.setdefault((closing, place.ask), {})[name] = place
-    return [Step(request, _kind(profile, request), places) for (_, request), places in grouped.items()]
+    return _alternating([Step(request, _kind(profile, request), places) for (_, request), places in grouped.items()])
+
+
+def _alternating(steps: Iterable[Step]) -> list[Step]:
+    """The same requests, neighbours with answers of different length as far as there are: what comes twice is damage.
+
+    Otherwise their order is kept: serial number and clock are the first, and of lengths of their own.
+    """
+    rest, found = list(steps), list[Step]()
+    while rest:
+        before = found[-1].kind.size if found else None
+        found.append(next((step for step in rest if step.kind.size != before), rest[0]))
+        rest.remove(found[-1])
+    return found
 
 
 def _closing(name: str) -> str:
@@ -122,26 +144,14 @@ def _kind(profile: MercuryProfile, request: str) -> Readable:
     return kind
 
 
-def plan(
-    profile: MercuryProfile,
-    codes: Iterable[str] = (),
-    *,
-    baudrate: int,
-    framing: str,
-    turnaround: float,
-    refused: frozenset[str] = frozenset(),
-    serial: bool = False,
-    clock: bool = False,
-    frozen: bool = False,
-) -> tuple[Planned, ...]:
-    """The requests of one asking, with the line time each should take. Arguments as in `Ask`. Raises NotInProfile.
+def plan(profile: MercuryProfile, ask: Ask) -> tuple[Planned, ...]:
+    """The requests of one asking, with the line time each should take. Raises NotInProfile.
 
     With the channel's opening where one is needed: whether it is still open is known when the meter is asked.
     """
-    ask = Ask("1", serial=serial, clock=clock, frozen=frozen, refused=refused)
-    steps = _steps(profile, ask, given_codes(profile, tuple(codes)))
-    beside = turnaround + silence(profile.mercury.family, baudrate, framing)
-    character = character_seconds(baudrate, framing)
+    steps = _steps(profile, ask, given_codes(profile, ask.codes))
+    beside = ask.turnaround + silence(profile.mercury.family, ask.baudrate, ask.framing)
+    character = character_seconds(ask.baudrate, ask.framing)
     found: list[Planned] = []
     for step in steps:
         text = step.request
@@ -174,6 +184,23 @@ def read(profile: MercuryProfile, ask: Ask) -> Dialogue[Readout]:
     if not any(name in profile.registers for step in steps for name in step.places):
         raise NotInProfile(f"the meter refused all of {', '.join(codes)} before; check that it is a {profile.title}")
     session = Session(profile, ask)
+    got, refused, last = yield from _ask_all(profile, session, steps)
+    if not _adds_up(profile, got):
+        got, refused, last = yield from _ask_all(profile, session, steps, apart=APART)
+    if not any(name in profile.registers for name in got):
+        raise NotInProfile(
+            f"the meter refuses all of {', '.join(codes)}; check that it is a {profile.title}. Last: {last}"
+        )
+    return _readout(profile, got, codes, frozenset(refused))
+
+
+def _ask_all(
+    profile: MercuryProfile, session: Session, steps: Iterable[Step], apart: float = 0.0
+) -> Dialogue[tuple[dict[str, bytes], set[str], DriverError | None]]:
+    """Request after request: what came by name, the names of what the meter refuses, its last refusal.
+
+    `apart`: seconds of silence before each request, in which what came twice is thrown away.
+    """
     got: dict[str, bytes] = {}
     refused: set[str] = set()
     last: DriverError | None = None
@@ -183,6 +210,8 @@ def read(profile: MercuryProfile, ask: Ask) -> Dialogue[Readout]:
             month = _month_of(got.get(CLOCK), profile, int(next(iter(step.places)).split(".")[1]))
             if month is None:
                 continue  # the meter does not know its month, or does not say
+        if apart:
+            yield Drain(apart)
         try:
             sent = body(step.request, month)
             data = yield from session.ask(sent, step.kind.size, step.check, session=step.kind.session)
@@ -193,11 +222,32 @@ def read(profile: MercuryProfile, ask: Ask) -> Dialogue[Readout]:
             refused.update(step.places)
             continue
         got |= step.cut(data)
-    if not any(name in profile.registers for name in got):
-        raise NotInProfile(
-            f"the meter refuses all of {', '.join(codes)}; check that it is a {profile.title}. Last: {last}"
-        )
-    return _readout(profile, got, codes, frozenset(refused))
+    return got, refused, last
+
+
+def _adds_up(profile: MercuryProfile, got: Mapping[str, bytes]) -> bool:
+    """Whether tariffs and total agree, live and of each closing, where all of them came.
+
+    Answers say neither what they answer nor that they came twice. Of an answer that a converter gives once more the
+    second is taken for the next question's, that one's for the one after it, and so on: then a tariff has what is
+    another's. A meter whose own tariffs do not add up is asked twice each time, and believed.
+    """
+    closings = {"", *(f"frozen.{group.back}." for group in profile.frozen)}
+    return all(_agree(profile, {name: got.get(closing + name) for name in (TOTAL, *TARIFFS)}) for closing in closings)
+
+
+def _agree(profile: MercuryProfile, raw: Mapping[str, bytes | None]) -> bool:
+    found: dict[str, int] = {}
+    for code, data in raw.items():
+        register = profile.registers.get(code)
+        measured = None if data is None or register is None else _measured(code, register, data)
+        if measured is not None:
+            found[code] = measured.value
+    total = found.pop(TOTAL, None)
+    if total is None or len(found) < sum(code in profile.registers for code in TARIFFS):
+        return True
+    counted = profile.phases * profile.max_current * VOLTS * ASKING / 3600
+    return abs(total - sum(found.values())) <= len(found) + counted
 
 
 def _may_lack(step: Step, error: DriverError, answered: bool) -> bool:
@@ -251,7 +301,7 @@ def _readout(
     profile: MercuryProfile, got: Mapping[str, bytes], codes: tuple[str, ...], refused: frozenset[str]
 ) -> Readout:
     measured = {code: _measured(code, it, got[code]) for code, it in profile.registers.items() if code in got}
-    if is_summed(profile):
+    if profile.is_summed:
         measured[TOTAL] = summed(profile, measured)
     serial = clock = None
     if not isinstance(profile.serial, str) and SERIAL in got:
@@ -263,7 +313,7 @@ def _readout(
     for group in profile.frozen:
         asked = {code: it for code, it in group.registers.items() if f"frozen.{group.back}.{code}" in got}
         kept = {code: _measured(code, it, got[f"frozen.{group.back}.{code}"]) for code, it in asked.items()}
-        if is_summed(profile) and kept:
+        if profile.is_summed and kept:
             kept[TOTAL] = summed(profile, kept)
         absent += [f"frozen.{group.back}.{code}" for code, it in kept.items() if it is None]
         if there := {code: it for code, it in kept.items() if it is not None}:

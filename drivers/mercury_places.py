@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from drivers import mercury_bytes
 from drivers import profile_places as shared
 from drivers.mercury_bytes import SIZE, ClockType, NumberType, SerialType
 from drivers.mercury_requests import READABLE, SPELLING, Family, Readable, is_dated, readable
 from drivers.profile import HexProof, Profile
-from drivers.profile_faults import Fault, Location, mapping, sequence, units
-from drivers.profile_places import PLACE, Nowhere, written
+from drivers.profile_faults import Fault, Location, mapping, places, units
+from drivers.profile_places import NowhereOr
 from drivers.profile_spelling import Code, Spelled, choice, whole
 
 PasswordForm = Literal["digits", "ascii"]
@@ -115,10 +115,6 @@ class ClockPlace(Place):
         return mercury_bytes.decode_clock(self.type, raw)
 
 
-Serial = Annotated[Nowhere | Annotated[SerialPlace, Tag(PLACE)], Discriminator(written)]
-OwnClock = Annotated[Nowhere | Annotated[ClockPlace, Tag(PLACE)], Discriminator(written)]
-
-
 class FrozenRegisters(shared.FrozenRegisters):
     """What the meter kept of a closing, `back` months ago by its own clock (1: the last)."""
 
@@ -132,9 +128,9 @@ class MercuryProfile(Profile):
 
     protocol: Literal["mercury"]
     mercury: Settings
-    serial: Serial
+    serial: NowhereOr[SerialPlace]
     """none: no request for it is known; the meter's identity is then unproven."""
-    clock: OwnClock = "none"
+    clock: NowhereOr[ClockPlace] = "none"
     registers: Mapping[Code, Register] = Field(min_length=1)
     frozen: tuple[FrozenRegisters, ...] = ()
     proof: tuple[HexProof, ...] = Field(min_length=1)
@@ -159,7 +155,7 @@ def _wire(profile: dict[str, Any]) -> Iterator[Fault]:
     if profile.get("frozen") and profile.get("clock", "none") == "none":
         yield ("frozen",), "which month was closed last is known by the meter's clock; this profile has none"
     taken: dict[tuple[Location, str, int], Location] = {}
-    for location, place in _places(profile):
+    for location, place in places(profile):
         request, kind = place.get("ask"), place.get("type")
         if not isinstance(request, str) or not isinstance(kind, str) or kind not in SIZE:
             continue
@@ -185,13 +181,3 @@ def _wire(profile: dict[str, Any]) -> Iterator[Fault]:
 
 def _known(kinds: tuple[Readable, ...]) -> str:
     return ", ".join(f"{kind.pattern} ({kind.what})" for kind in kinds)
-
-
-def _places(profile: dict[str, Any]) -> Iterator[tuple[Location, dict[str, Any]]]:
-    for name in ("serial", "clock"):
-        yield (name,), mapping(profile.get(name))
-    for code, register in mapping(profile.get("registers")).items():
-        yield ("registers", code), mapping(register)
-    for number, block in enumerate(sequence(profile.get("frozen"))):
-        for code, register in mapping(mapping(block).get("registers")).items():
-            yield ("frozen", number, "registers", code), mapping(register)

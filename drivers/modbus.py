@@ -38,8 +38,9 @@ from drivers.modbus_frames import (
 )
 from drivers.modbus_meter import ModbusMeter
 from drivers.modbus_places import ModbusProfile, Register
+from drivers.obis import TOTAL
 from drivers.profile import CLOCK, SERIAL, HexProof
-from drivers.summed import TOTAL, given_codes, is_summed, summands, summed
+from drivers.summed import given_codes, summands, summed
 
 __all__ = ["Block", "meter", "normal_address", "plan", "port_framing", "read", "understand"]
 
@@ -73,33 +74,11 @@ def meter(profile: ModbusProfile, address: str, wiring: Wiring) -> ModbusMeter:
 # ----------------------------------------------------------------------------- what is asked
 
 
-def plan(
-    profile: ModbusProfile,
-    codes: Iterable[str] = (),
-    *,
-    baudrate: int,
-    framing: str,
-    turnaround: float,
-    refused: frozenset[str] = frozenset(),
-    serial: bool = False,
-    clock: bool = False,
-    frozen: bool = False,
-) -> tuple[Block, ...]:
-    """The requests of one asking, with the line time each should take. Arguments as in `Ask`.
+def plan(profile: ModbusProfile, ask: Ask) -> tuple[Block, ...]:
+    """The requests of one asking, with the line time each should take.
 
     Raises NotInProfile for codes that the profile does not have.
     """
-    ask = Ask(
-        address="1",
-        codes=tuple(codes),
-        serial=serial,
-        clock=clock,
-        frozen=frozen,
-        baudrate=baudrate,
-        framing=framing,
-        turnaround=turnaround,
-        refused=refused,
-    )
     return blocks(_asked(profile, ask), _rules(profile, ask))
 
 
@@ -110,7 +89,7 @@ def _rules(profile: ModbusProfile, ask: Ask) -> Rules:
 def _asked(profile: ModbusProfile, ask: Ask) -> list[Extent]:
     """What an asking must read: nothing that was refused before."""
     names = set(given_codes(profile, ask.codes))
-    if TOTAL in names and is_summed(profile):
+    if TOTAL in names and profile.is_summed:
         names.update(summands(profile))
     names.update(name for name, asked in ((SERIAL, ask.serial), (CLOCK, ask.clock)) if asked)
     return [
@@ -235,7 +214,7 @@ def _readout(
 ) -> Readout:
     """The values of `codes` in the registers' bytes by name. Raises NotInProfile for a serial number that is none."""
     measured = {code: _measured(profile, code, it, got[code]) for code, it in profile.registers.items() if code in got}
-    if is_summed(profile):
+    if profile.is_summed:
         measured[TOTAL] = summed(profile, measured)
     serial = None
     if not isinstance(profile.serial, str) and SERIAL in got:

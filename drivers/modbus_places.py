@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from drivers import profile_places as shared
 from drivers.profile import HexProof, Profile
-from drivers.profile_faults import Fault, Location, mapping, sequence, units
-from drivers.profile_places import PLACE, Nowhere, written
-from drivers.profile_spelling import Code, Flag, Function, Wire, whole
-from drivers.values import CLOCK_SIZE, SIZE, ClockType, Marker, NumberType, TextType, WordOrder
+from drivers.profile_faults import Fault, Location, mapping, places, units
+from drivers.profile_places import NowhereOr
+from drivers.profile_spelling import Code, Flag, Function, Scale, Wire, whole
+from drivers.values import CLOCK_SIZE, SIZE, ClockType, Marker, NumberType, TextType, WordOrder, base_unit
 
 
 class Settings(shared.Settings):
@@ -56,6 +57,14 @@ class Register(Place, shared.Register):
     """One value: OBIS code -> wire address, type, unit of the meter and scale (unit = raw x scale)."""
 
     type: NumberType
+    last_digit: Scale | None = None
+    """Of a float: what the last digit that the meter counts stands for, in its unit (0.01), where that is known."""
+
+    @model_validator(mode="after")
+    def _float(self) -> Register:
+        if self.last_digit is not None and self.type[0] != "f":
+            raise ValueError("last_digit: only for floats; that of a whole number is its scale")
+        return self
 
     @property
     def how(self) -> str:
@@ -68,8 +77,10 @@ class Register(Place, shared.Register):
 
     @property
     def step(self) -> int:
-        """As of any register; 1 for a float, whose digits move."""
-        return 1 if self.type[0] == "f" else super().step
+        """As of any register; of a float by `last_digit`, else 1: its digits move."""
+        if self.type[0] != "f":
+            return super().step
+        return 1 if self.last_digit is None else ceil(self.last_digit * base_unit(self.unit)[1])
 
 
 class SerialRegister(Place):
@@ -110,10 +121,6 @@ class ClockRegister(Place):
         return CLOCK_SIZE[self.type] // 2
 
 
-Serial = Annotated[Nowhere | Annotated[SerialRegister, Tag(PLACE)], Discriminator(written)]
-OwnClock = Annotated[Nowhere | Annotated[ClockRegister, Tag(PLACE)], Discriminator(written)]
-
-
 class FrozenRegisters(shared.FrozenRegisters):
     """Registers that the meter froze at a closing: `stamp` says when, or `back` counts months (1: the last)."""
 
@@ -126,9 +133,9 @@ class ModbusProfile(Profile):
 
     protocol: Literal["modbus"]
     modbus: Settings
-    serial: Serial
+    serial: NowhereOr[SerialRegister]
     """none: no register is known; the meter's identity is then unproven."""
-    clock: OwnClock = "none"
+    clock: NowhereOr[ClockRegister] = "none"
     registers: Mapping[Code, Register] = Field(min_length=1)
     frozen: tuple[FrozenRegisters, ...] = ()
     proof: tuple[HexProof, ...] = Field(min_length=1)
@@ -146,8 +153,8 @@ def _wire(profile: dict[str, Any]) -> Iterator[Fault]:
     usual = settings.get("function")
     most = settings.get("most_registers")
     taken: dict[tuple[str, int], Location] = {}
-    for location, place in _places(profile):
-        span = _span(mapping(place))
+    for location, place in places(profile):
+        span = _span(place)
         if span is None:
             continue
         first, words = span
@@ -155,7 +162,7 @@ def _wire(profile: dict[str, Any]) -> Iterator[Fault]:
             yield location, f"it has {words} registers, a request to this meter at most {most} (modbus.most_registers)"
         if settings.get("even") == "true" and (first % 2 or words % 2):
             yield (*location, "address"), "this meter is read at even addresses and counts only (modbus.even)"
-        function = str(mapping(place).get("function") or usual)
+        function = str(place.get("function") or usual)
         others = {taken[function, at] for at in range(first, first + words) if (function, at) in taken}
         for other in sorted(others, key=str):
             yield (
@@ -163,19 +170,6 @@ def _wire(profile: dict[str, Any]) -> Iterator[Fault]:
                 f"it overlaps {'.'.join(map(str, other))}; each value has registers of its own",
             )
         taken |= {(function, at): location for at in range(first, first + words)}
-
-
-def _places(profile: dict[str, Any]) -> Iterator[tuple[Location, Any]]:
-    for name in ("serial", "clock"):
-        yield (name,), profile.get(name)
-    for code, register in mapping(profile.get("registers")).items():
-        yield ("registers", code), register
-    blocks = [mapping(block) for block in sequence(profile.get("frozen"))]
-    for number, block in enumerate(blocks):
-        for code, register in mapping(block.get("registers")).items():
-            yield ("frozen", number, "registers", code), register
-    for number, block in enumerate(blocks):
-        yield ("frozen", number, "stamp"), block.get("stamp")
 
 
 def _span(place: dict[str, Any]) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ _INSTANT_UNIT = {1: "W", 2: "W", 3: "var", 4: "var", 9: "VA", 10: "VA", 11: "A",
 # Abstract objects of any device (IEC 62056-6-1, group A 0) that a meter's profile may have: the battery's voltage.
 _OTHER_UNIT = {(96, 6, 3): "V"}
 
+TOTAL, TARIFFS = "1.8.0", ("1.8.1", "1.8.2", "1.8.3", "1.8.4")  # import, what is billed: of all, and by tariff
 TIME_INTEGRAL = 8  # value group D: time integral 1, a register that counts for ever
 INSTANT = 7  # value group D: instantaneous value
 
@@ -69,6 +70,15 @@ def parse(text: str) -> Obis:
     if str(obis) != text:
         raise ValueError(f"{text!r}: write {obis} (no leading zeros)")
     return obis
+
+
+@lru_cache(maxsize=1024)
+def is_known(text: str) -> bool:
+    """Whether this project knows what a code counts or measures, and in what unit; False for what is no code."""
+    try:
+        return parse(text).unit is not None
+    except ValueError:
+        return False
 
 
 def sort_key(code: str) -> tuple[int, int, int]:

@@ -19,9 +19,17 @@ ALIKE = 3  # bytes in a row of a password that are taken for a part of its echo;
 _IEC = re.compile(rb"\x01P[12]\x02\(([^()]*)\)?(?:\x03(.)?)?", re.DOTALL)
 
 
-def spans(message: bytes) -> tuple[range, ...]:
-    """The places in a message that are a password's own bytes, or check bytes by which it could be guessed."""
-    return tuple(dict.fromkeys((*_iec(message), *_mercury(message))))
+def spans(message: bytes, secret: bytes = b"") -> tuple[range, ...]:
+    """The places in a message that are a password's own bytes, or check bytes by which it could be guessed.
+
+    `secret`: the password in it, where the one who says it knows. In a message of a form that is not known here, all
+    that follows it is hidden too: a check stands at the end.
+    """
+    found = tuple(dict.fromkeys((*_iec(message), *_mercury(message))))
+    at = message.find(secret) if secret else -1
+    if at < 0 or any(at in place and at + len(secret) - 1 in place for place in found):
+        return found
+    return (*found, range(at, len(message)))
 
 
 def _iec(message: bytes) -> Iterator[range]:
@@ -40,14 +48,14 @@ def _mercury(message: bytes) -> Iterator[range]:
             yield range(at + 3, at + OPENING)
 
 
-def masked(message: bytes) -> bytes:
-    """The message without its password."""
-    return _hidden(message, spans(message))
+def masked(message: bytes, secret: bytes = b"") -> bytes:
+    """The message without its password; `secret` as in `spans`."""
+    return _hidden(message, spans(message, secret))
 
 
-def masked_echo(came: bytes, message: bytes) -> bytes:
+def masked_echo(came: bytes, message: bytes, secret: bytes = b"") -> bytes:
     """What came after `message`, without the password where it is an echo of it: whole, in pieces or damaged."""
-    found = spans(message)
+    found = spans(message, secret)
     if not found:
         return came
     hidden = [range(0)]

@@ -142,9 +142,39 @@ class Profile(Strict):
         return found
 
     @property
+    def unlisted(self) -> Register | None:
+        """What a register is like that it takes without listing it, as a generic profile does; None: it takes none."""
+        return None
+
+    @property
     def takes_every(self) -> bool:
-        """Whether it takes registers that it does not list, as a generic profile does."""
-        return False
+        """Whether it takes every register whose code says what it is, listed or not."""
+        return self.unlisted is not None
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether its total is the sum of its tariffs."""
+        return self.total == "sum" and obis.TOTAL not in self.registers
+
+    def can_give(self, code: str) -> bool:
+        """Whether a reading can have this code: listed, the sum of its tariffs, or taken without being listed.
+
+        That this very meter has it, no profile can promise.
+        """
+        summed = code == obis.TOTAL and self.is_summed
+        return code in self.registers or summed or (self.takes_every and obis.is_known(code))
+
+    def step_of(self, code: str) -> int:
+        """Whole Wh, rounded up, that the last digit of an energy code stands for; of a sum, those of all that is added.
+
+        Raises KeyError for a code that it cannot give.
+        """
+        if code == obis.TOTAL and self.is_summed:
+            return sum(map(self.step_of, self.tariff_codes))
+        register = self.registers.get(code) or (self.unlisted if self.can_give(code) else None)
+        if register is None:
+            raise KeyError(code)
+        return register.step
 
     @property
     def digest(self) -> str:
@@ -153,13 +183,23 @@ class Profile(Strict):
 
     @cached_property
     def energy_codes(self) -> tuple[str, ...]:
-        """The codes that count energy, in OBIS order."""
+        """The codes that count energy, of those it lists, in OBIS order. What a reading can have: `can_give`."""
         return tuple(sorted((c for c in self.registers if obis.parse(c).is_energy), key=obis.sort_key))
+
+    @cached_property
+    def tariff_codes(self) -> tuple[str, ...]:
+        """The import tariffs 1.8.1 to 1.8.4 that a reading can have; of a profile that takes every register, all."""
+        return tuple(filter(self.can_give, obis.TARIFFS))
+
+    @property
+    def model(self) -> str:
+        """The title without what it says of phases, tariffs and directions: what a meter is called on paper."""
+        return re.split(r", (?:one|three) phases?\b", self.title)[0]
 
     @property
     def tariffs(self) -> int:
-        """How many import tariff registers 1.8.1, 1.8.2 ... it has; 0 for a meter with a total alone."""
-        return sum(f"1.8.{n}" in self.registers for n in range(1, 5))
+        """How many import tariff registers 1.8.1, 1.8.2 ... it lists; 0 for a meter with a total alone."""
+        return sum(code in self.registers for code in obis.TARIFFS)
 
     @property
     def proven(self) -> Proof:

@@ -17,26 +17,31 @@ Location = tuple[str | int, ...]
 Fault = tuple[Location, str]
 
 
+def places(profile: dict[str, Any]) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """All places of values as written: serial number, clock, registers, frozen ones, at last the stamps of these."""
+    yield from (((name,), mapping(profile.get(name))) for name in ("serial", "clock"))
+    blocks = [mapping(block) for block in sequence(profile.get("frozen"))]
+    groups: list[tuple[Location, dict[str, Any]]] = [(("registers",), profile)]
+    groups += [(("frozen", number, "registers"), block) for number, block in enumerate(blocks)]
+    for location, group in groups:
+        for code, register in mapping(group.get("registers")).items():
+            yield (*location, code), mapping(register)
+    yield from ((("frozen", number, "stamp"), mapping(block.get("stamp"))) for number, block in enumerate(blocks))
+
+
 def units(profile: dict[str, Any]) -> Iterator[Fault]:
     """Registers, live and frozen, whose unit is not their code's: for protocols whose wire carries no units."""
-    blocks: list[tuple[Location, dict[str, Any]]] = [(("registers",), mapping(profile.get("registers")))]
-    for number, block in enumerate(sequence(profile.get("frozen"))):
-        blocks.append((("frozen", number, "registers"), mapping(mapping(block).get("registers"))))
-    for location, registers in blocks:
-        yield from _units(location, registers)
-
-
-def _units(location: Location, registers: dict[str, Any]) -> Iterator[Fault]:
-    for code, register in registers.items():
+    for location, register in places(profile):
+        code = str(location[-1])
         try:
             wanted = obis.parse(code).unit
-            given = mapping(register).get("unit") or ""
+            given = register.get("unit") or ""
             if base_unit(given)[0] == base_unit(wanted)[0]:
                 continue
         except (ValueError, AttributeError):
             continue
         right = f"{wanted} (another prefix will do)" if wanted else "left out: it has none"
-        yield (*location, code, "unit"), f"the unit of {code} is {right}, not {given or 'none'}"
+        yield (*location, "unit"), f"the unit of {code} is {right}, not {given or 'none'}"
 
 
 def total(profile: dict[str, Any]) -> Iterator[Fault]:

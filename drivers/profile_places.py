@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from drivers.profile_spelling import Code, Scale, Text, Unit, whole
 from drivers.values import base_unit
@@ -62,7 +62,7 @@ class Register(Place):
 
     @property
     def step(self) -> int:
-        """Whole Wh, at least, by which an energy register moves on: what its last digit stands for."""
+        """Whole Wh, rounded up, that the last digit of an energy register stands for: it moves on by that at least."""
         return ceil(self.factor)
 
 
@@ -71,9 +71,10 @@ def written(data: Any) -> str:
     return NONE if isinstance(data, str) else PLACE
 
 
-# In a `<protocol>_places.py`:  Annotated[Nowhere | Annotated[SerialRegister, Tag(PLACE)], Discriminator(written)]
+# In a `<protocol>_places.py`:  serial: NowhereOr[SerialRegister]
+P = TypeVar("P", bound=Place)
 NONE, PLACE = "(none)", "(place)"
-Nowhere = Annotated[Literal["none"], Tag(NONE)]
+NowhereOr = Annotated[Annotated[Literal["none"], Tag(NONE)] | Annotated[P, Tag(PLACE)], Discriminator(written)]
 
 
 class FrozenRegisters(Strict):

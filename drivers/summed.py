@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from drivers.dialogue import Measured, NotInProfile
+from drivers.obis import TARIFFS, TOTAL
 from drivers.profile import Profile
-
-TOTAL, TARIFFS = "1.8.0", ("1.8.1", "1.8.2", "1.8.3", "1.8.4")
-
-
-def is_summed(profile: Profile) -> bool:
-    """Whether the meter's total is the sum of its tariffs."""
-    return profile.total == "sum" and TOTAL not in profile.registers
 
 
 def given_codes(profile: Profile, asked: Collection[str]) -> tuple[str, ...]:
@@ -20,9 +14,8 @@ def given_codes(profile: Profile, asked: Collection[str]) -> tuple[str, ...]:
 
     A profile that takes every register has whatever is asked for.
     """
-    known = (*profile.registers, TOTAL) if is_summed(profile) else tuple(profile.registers)
-    unknown = sorted(set(asked).difference(known))
-    if unknown and not profile.takes_every:
+    known = (*profile.registers, TOTAL) if profile.is_summed else tuple(profile.registers)
+    if unknown := sorted({code for code in asked if not profile.can_give(code)}):
         raise NotInProfile(f"profile {profile.id} has no {', '.join(unknown)}; it has {', '.join(known)}")
     return tuple(dict.fromkeys(asked)) or known
 

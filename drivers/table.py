@@ -8,8 +8,8 @@ subclass of `drivers.profile.Profile`, which narrows these fields and adds its s
     class XProfile(Profile):
         protocol: Literal["x"]
         x: Settings                               # alias "x-y" where the name is no identifier: Field(alias="x-y")
-        serial: Serial                            # `drivers.profile_places.nowhere_or(SerialRegister)`
-        clock: OwnClock = "none"                  # the same, of its clock's place
+        serial: NowhereOr[SerialRegister]         # `drivers.profile_places`
+        clock: NowhereOr[ClockRegister] = "none"
         registers: Mapping[Code, Register]        # min_length=1 unless the settings can do without
         frozen: tuple[FrozenRegisters, ...] = ()
         proof: tuple[XProof, ...]                 # `drivers.profile.HexProof`, or a subclass of `Proof` with `lines`
@@ -26,7 +26,7 @@ caveat, unit, scale) and say where and how a value lies (`where`, `how`: one tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -81,20 +81,8 @@ class Driver(Protocol):
         """What the bytes of a proof say, through the parsers that `read` uses. Raises DriverError."""
         ...
 
-    def plan(
-        self,
-        profile: Any,
-        codes: Iterable[str] = (),
-        *,
-        baudrate: int,
-        framing: str,
-        turnaround: float,
-        refused: frozenset[str] = frozenset(),
-        serial: bool = False,
-        clock: bool = False,
-        frozen: bool = False,
-    ) -> Sequence[Planned]:
-        """The line time of one asking, request by request; arguments as in `Ask`. Raises NotInProfile."""
+    def plan(self, profile: Any, ask: Ask) -> Sequence[Planned]:
+        """The line time that such an asking should take, request by request. Raises NotInProfile."""
         ...
 
     def normal_address(self, address: str, port: str) -> str:

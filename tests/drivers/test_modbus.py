@@ -193,7 +193,7 @@ def test_the_next_profile_is_planned_from_its_own_registers() -> None:
     one = make(text.format("03", "{address: '0001', type: u32, unit: Wh}"))
     two = make(text.format("04", "{address: '0005', type: u64, unit: Wh}"))
     for profile, expected in ((one, (3, 1, 2)), (two, (4, 5, 4))):
-        (block,) = modbus.plan(profile, baudrate=9600, framing="8N1", turnaround=0.02)
+        (block,) = modbus.plan(profile, ASK)
         assert (block.function, block.address, block.count) == expected
 
 
@@ -204,6 +204,6 @@ def test_a_meter_that_needs_a_pause_has_it_before_each_request_and_in_its_plan()
     first = next(dialogue)
     assert isinstance(first, Send)
     assert first.silence == 0.04
-    plans = [modbus.plan(it, baudrate=9600, framing="8N1", turnaround=0.04) for it in (calm, hasty)]
+    plans = [modbus.plan(it, replace(ASK, turnaround=0.04)) for it in (calm, hasty)]
     ours, theirs = (sum(block.milliseconds for block in plan) for plan in plans)
     assert ours - theirs == pytest.approx(len(plans[0]) * (40 - 1000 * silence(9600)))

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers import modbus
-from drivers.dialogue import NotInProfile
+from drivers.dialogue import Ask, NotInProfile
 from drivers.modbus_blocks import Apart, Block, Extent, Rules, blocks, extents, halves, rules
+from drivers.modbus_places import ModbusProfile
 from tests.drivers.modbus_world import FLOATS, PROFILES, SWAPPED, TARIFFS
+
+
+def planned(profile: ModbusProfile, *codes: str, **settings: Any) -> tuple[Block, ...]:
+    """The plan of an asking of these codes, without serial number and clock unless `settings` say else."""
+    return modbus.plan(profile, Ask("1", codes, **{"serial": False, "clock": False} | settings))
 
 
 @st.composite
@@ -120,31 +127,30 @@ def test_a_block_is_cut_at_its_widest_hole_and_else_in_the_middle() -> None:
 
 def test_a_hole_is_read_along_only_where_that_is_cheaper_than_a_request() -> None:
     """Forty registers lie between the two: 83 ms at 9600 baud, where a request is 37.5 ms; 7 ms of 23 at 115200."""
-    ask = {"codes": ("1.8.0", "1.8.1"), "framing": "8N1", "turnaround": 0.02}
-    assert [block.count for block in modbus.plan(TARIFFS, **ask, baudrate=9600)] == [2, 2]
-    assert [block.count for block in modbus.plan(TARIFFS, **ask, baudrate=115200)] == [44]
+    assert [block.count for block in planned(TARIFFS, "1.8.0", "1.8.1", baudrate=9600)] == [2, 2]
+    assert [block.count for block in planned(TARIFFS, "1.8.0", "1.8.1", baudrate=115200)] == [44]
 
 
 def test_line_time_is_the_sum_of_silence_characters_and_turnaround() -> None:
-    (block,) = modbus.plan(TARIFFS, ("1.8.0",), baudrate=9600, framing="8E1", turnaround=0.02)
+    (block,) = planned(TARIFFS, "1.8.0", baudrate=9600, framing="8E1")
     characters = 8 + 5 + 2 * 2
     assert block == Block(3, 0x0108, 2, ("1.8.0",), pytest.approx(3.5 * 11 / 9.6 + characters * 11 / 9.6 + 20))
 
 
 def test_a_meter_cannot_think_for_less_than_the_silence_that_ends_a_request() -> None:
-    (block,) = modbus.plan(TARIFFS, ("1.8.0",), baudrate=1200, framing="8N1", turnaround=0.02)
+    (block,) = planned(TARIFFS, "1.8.0", baudrate=1200)
     assert block.milliseconds == pytest.approx(2 * 3.5 * 11 / 1.2 + (8 + 5 + 4) * 10 / 1.2)
 
 
 def test_a_register_that_wants_to_be_alone_is_neither_in_a_block_nor_in_a_hole() -> None:
-    plan = modbus.plan(SWAPPED, ("32.7.0", "31.7.0", "14.7.0"), baudrate=9600, framing="8N1", turnaround=0.02)
+    plan = planned(SWAPPED, "32.7.0", "31.7.0", "14.7.0")
     assert [(block.address, block.count) for block in plan] == [(0x0000, 2), (0x000B, 1), (0x000C, 2)]
-    without = modbus.plan(SWAPPED, ("32.7.0", "31.7.0"), baudrate=9600, framing="8N1", turnaround=0.02)
+    without = planned(SWAPPED, "32.7.0", "31.7.0")
     assert [(block.address, block.count) for block in without] == [(0x0000, 2), (0x000C, 2)]
 
 
 def test_values_of_two_functions_are_asked_for_separately() -> None:
-    plan = modbus.plan(FLOATS, baudrate=9600, framing="8N1", turnaround=0.02, serial=True)
+    plan = planned(FLOATS, serial=True)
     assert {(block.function, name) for block in plan for name in block.names if name == "serial"} == {(3, "serial")}
     assert {block.function for block in plan} == {3, 4}
 
@@ -152,26 +158,26 @@ def test_values_of_two_functions_are_asked_for_separately() -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.id)
 def test_an_even_meter_is_asked_for_even_starts_and_counts(profile) -> None:
     for baudrate in (300, 9600, 115200):
-        for block in modbus.plan(profile, baudrate=baudrate, framing="8N1", turnaround=0.02, serial=True, frozen=True):
+        for block in planned(profile, baudrate=baudrate, serial=True, frozen=True):
             assert block.count <= profile.modbus.most_registers
             if profile.modbus.even:
                 assert block.address % 2 == block.count % 2 == 0
 
 
 def test_what_was_refused_is_not_planned() -> None:
-    ask = {"baudrate": 9600, "framing": "8N1", "turnaround": 0.02, "serial": True, "clock": True}
-    names = {name for block in modbus.plan(TARIFFS, **ask) for name in block.names}
+    names = {name for block in planned(TARIFFS, serial=True, clock=True) for name in block.names}
     assert names == {*TARIFFS.registers, "serial", "clock"}
     refused = frozenset({"serial", "1.8.3", "something a newer version learnt"})
-    assert {name for block in modbus.plan(TARIFFS, **ask, refused=refused) for name in block.names} == names - refused
+    left = planned(TARIFFS, serial=True, clock=True, refused=refused)
+    assert {name for block in left for name in block.names} == names - refused
 
 
 def test_what_is_to_be_asked_apart_is_not_in_one_block() -> None:
-    ask = {"codes": ("1.8.1", "1.8.2", "1.8.3"), "baudrate": 9600, "framing": "8N1", "turnaround": 0.02}
-    assert len(modbus.plan(TARIFFS, **ask)) == 1
-    plan = modbus.plan(TARIFFS, **ask, refused=frozenset({"apart:03:0134-013E"}))
+    codes = ("1.8.1", "1.8.2", "1.8.3")
+    assert len(planned(TARIFFS, *codes)) == 1
+    plan = planned(TARIFFS, *codes, refused=frozenset({"apart:03:0134-013E"}))
     assert [block.names for block in plan] == [("1.8.1",), ("1.8.2", "1.8.3")]
-    other = modbus.plan(TARIFFS, **ask, refused=frozenset({"apart:04:0134-013E"}))
+    other = planned(TARIFFS, *codes, refused=frozenset({"apart:04:0134-013E"}))
     assert len(other) == 1
 
 
@@ -193,7 +199,7 @@ def test_other_keys_are_not_taken_for_it(key: str) -> None:
 
 def test_a_code_that_the_profile_does_not_have_is_named() -> None:
     with pytest.raises(NotInProfile, match=r"tariffs has no 2\.8\.0, 3\.8\.0; it has 1\.8\.0"):
-        modbus.plan(TARIFFS, ("1.8.0", "3.8.0", "2.8.0"), baudrate=9600, framing="8N1", turnaround=0.02)
+        planned(TARIFFS, "1.8.0", "3.8.0", "2.8.0")
 
 
 def test_a_long_list_of_values_is_planned_as_well() -> None:

@@ -119,7 +119,7 @@ def test_a_function_that_is_not_known_is_not_asked_for_in_parts() -> None:
     line = sound(refusing(meter(TARIFFS), lambda *_: 1))
     with pytest.raises(NotInProfile):
         line.carry(modbus.read(TARIFFS, ASK))
-    planned = modbus.plan(TARIFFS, baudrate=9600, framing="8N1", turnaround=0.02, serial=True, clock=True)
+    planned = modbus.plan(TARIFFS, ASK)
     assert len(line.asked) == len(planned)
 
 

@@ -5,18 +5,18 @@ A request is "?", address, "!"; the answer is the energy in decimal digits and a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from drivers import profile_places as shared
 from drivers.dialogue import Ask, Dialogue, Done, Measured, More, Never, Readout, exchange
 from drivers.meter_side import Held, Reaction, Say, Wiring
 from drivers.profile import Profile, Proof
 from drivers.profile_faults import Fault
-from drivers.profile_places import PLACE, Nowhere, written
+from drivers.profile_places import NowhereOr
 from drivers.profile_spelling import Code, Text
 
 
@@ -54,7 +54,7 @@ class TinyProof(Proof):
 class TinyProfile(Profile):
     protocol: Literal["ti-ny"]
     tiny: Settings = Field(alias="ti-ny")
-    serial: Annotated[Nowhere | Annotated[SerialPlace, Tag(PLACE)], Discriminator(written)]
+    serial: NowhereOr[SerialPlace]
     registers: Mapping[Code, Register] = Field(default_factory=dict)
     proof: tuple[TinyProof, ...] = Field(min_length=1)
 
@@ -115,18 +115,7 @@ def understand(profile: TinyProfile, proof: TinyProof) -> Readout:
     return readout(found.frame)
 
 
-def plan(
-    profile: TinyProfile,
-    codes: Iterable[str] = (),
-    *,
-    baudrate: int,
-    framing: str,
-    turnaround: float,
-    refused: frozenset[str] = frozenset(),
-    serial: bool = False,
-    clock: bool = False,
-    frozen: bool = False,
-) -> tuple[Whole, ...]:
+def plan(profile: TinyProfile, ask: Ask) -> tuple[Whole, ...]:
     return (Whole(),)
 
 
