@@ -188,7 +188,7 @@ def _append(
         for rows in staged:
             between()
             added += ledger.append(connection, rows)
-        ledger.append_run(connection, period, utility, run, added, gathering.utility.text, who=who)
+        ledger.append_run(connection, period, utility, run, gathering.utility.text, rows=added, who=who)
     return True
 
 

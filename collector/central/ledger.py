@@ -317,9 +317,9 @@ def append(connection: Connection, rows: Sequence[Storable]) -> list[RowKey]:
 
 
 def append_run(
-    connection: Connection, period: str, utility: str, run: Run, rows: Collection[RowKey], profile: str, *, who: str
+    connection: Connection, period: str, utility: str, run: Run, profile: str, *, rows: Collection[RowKey], who: str
 ) -> None:
-    """Note that a folder is emitted, and chain it with its rows, which were added before. `profile`: its text."""
+    """Note that a folder is emitted, and chain it with its rows, which were added before. `profile`: the text of it."""
     known = select(utility_profile.c.digest).where(utility_profile.c.digest == run.profile)
     if run.profile is not None and connection.execute(known).first() is None:
         connection.execute(insert(utility_profile), {"digest": run.profile, "text": profile})

@@ -122,7 +122,7 @@ def test_a_new_version_of_a_row_says_what_it_replaces_and_that_alone_makes_no_fu
 
 def test_a_run_is_noted_once(centre: Centre) -> None:
     with pytest.raises(DatabaseError), writing(centre.engine) as connection:
-        ledger.append_run(connection, "2026-09", "generic", Run(1, 0, "{}", {}, None), [], "", who="olga")
+        ledger.append_run(connection, "2026-09", "generic", Run(1, 0, "{}", {}, None), "", rows=[], who="olga")
 
 
 # ----------------------------------------------------------------------------- rows of older versions, altered evidence
