@@ -21,7 +21,10 @@ class Clock(Protocol):
         """Seconds that never jump, for timeouts on the wire. Always real time."""
 
     def wait(self, until: int, wake: Event) -> bool:
-        """Wait until the wall clock shows `until` (milliseconds) or `wake` is set; True if it is set."""
+        """Wait until the wall clock shows `until` (milliseconds) or `wake` is set; True if it is set.
+
+        Where the clock is set back meanwhile, it is over when it would have been over without that.
+        """
 
     def busy(self) -> AbstractContextManager[object]:
         """While the context is open, time passes 1:1 (a line is working); a stepping clock may not jump."""
@@ -30,7 +33,7 @@ class Clock(Protocol):
 class SystemClock:
     """The computer's own clock."""
 
-    # A sleep is cut into pieces so that a wall clock set forward or back is noticed within this many seconds.
+    # A sleep is cut into pieces so that a wall clock set forward is noticed within this many seconds.
     PIECE = 30.0
 
     def millis(self) -> int:
@@ -40,8 +43,10 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, until: int, wake: Event) -> bool:
+        # No longer than it seemed at first: after a wall clock was set back by a day nobody sleeps for a day.
+        end = self.monotonic() + (until - self.millis()) / 1000 + 0.001
         while not wake.is_set():
-            left = (until - self.millis()) / 1000
+            left = min((until - self.millis()) / 1000, end - self.monotonic())
             if left <= 0:
                 return False
             wake.wait(min(left, self.PIECE))

@@ -23,12 +23,13 @@ from collector.messages_envelope import (
     parse,
     unsound,
 )
+from collector.messages_sent import SentSnapshot
 from collector.model import NAME, Batch, BatchClass, Evicted, Receipt, Snapshot, Status
 
 __all__ = [
     "ACTS_OF_ALL", "MAX_PAYLOAD", "READINGS_OF_ALL", "STATUS_OF_ALL", "BadSnapshot", "Envelope", "Group", "Key",
-    "MessageFault", "acts_topic", "decode_batch", "decode_receipt", "decode_status", "encode", "open_envelope",
-    "parse_topic", "readings_topic", "receipt_topic", "split", "status_topic", "tombstone", "topic_of",
+    "MessageFault", "SentSnapshot", "acts_topic", "decode_batch", "decode_receipt", "decode_status", "encode",
+    "open_envelope", "parse_topic", "readings_topic", "receipt_topic", "split", "status_topic", "tombstone", "topic_of",
 ]  # fmt: skip
 
 ENVELOPE = 1024  # bytes of a batch around its snapshots and profiles at most: three names, a zone, the field names

@@ -2,7 +2,7 @@
 
 Rule 1. Without a readable key there is nobody to answer: `MessageFault` with no key. A readable key in an unsound
         envelope: `MessageFault` with the key and the code of a final refusal. A sound envelope keeps every snapshot,
-        each as a `Snapshot` or as a `BadSnapshot` with the reason.
+        each as a `SentSnapshot` or as a `BadSnapshot` with the reason.
 Rule 2. What two readers of JSON may understand differently is unsound: a key that stands twice, NaN, Infinity, half
         a character.
 Rule 3. Sound bytes, nearly all there are, are read once, by pydantic; only the others are looked at more closely.
@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from collector.model import NAME, Batch, BatchClass, Evicted, Frozen, Name, Sequence, Snapshot, SpoolId
+from collector.messages_sent import SentBatch, SentSnapshot
+from collector.model import NAME, BatchClass, Evicted, Frozen, Name, Sequence, SpoolId
 
 MAX_PAYLOAD = 256 << 10  # bytes of a message (docs/contract.md, Topics)
 SEARCHED = 16 << 20  # bytes in which a message that is too large is searched for its key; beyond it is not read at all
@@ -63,7 +64,7 @@ class Envelope:
     zone: str | None
     synced: bool
     profiles: Mapping[str, str]
-    snapshots: tuple[Snapshot | BadSnapshot, ...] | None
+    snapshots: tuple[SentSnapshot | BadSnapshot, ...] | None
     evicted: Evicted | None
     act: Mapping[str, Any] | None
 
@@ -76,7 +77,7 @@ def open_envelope(payload: bytes) -> Envelope:
         key = _key(parse(payload))
         raise MessageFault("too-large", f"{len(payload)} bytes; at most {MAX_PAYLOAD} are allowed", key)
     try:
-        batch = Batch.model_validate_json(payload)
+        batch = SentBatch.model_validate_json(payload)
     except ValidationError:
         return _sift(payload)
     if payload.count(b'":') != _keys_of(batch):
@@ -84,7 +85,7 @@ def open_envelope(payload: bytes) -> Envelope:
     return _envelope(batch, batch.snapshots)
 
 
-def _envelope(batch: Batch, snapshots: tuple[Snapshot | BadSnapshot, ...] | None) -> Envelope:
+def _envelope(batch: SentBatch, snapshots: tuple[SentSnapshot | BadSnapshot, ...] | None) -> Envelope:
     return Envelope(
         key=Key(batch.gateway, batch.spool, batch.sequence),
         class_=batch.class_,
@@ -97,7 +98,7 @@ def _envelope(batch: Batch, snapshots: tuple[Snapshot | BadSnapshot, ...] | None
     )
 
 
-def _keys_of(batch: Batch) -> int:
+def _keys_of(batch: SentBatch) -> int:
     """How many keys the JSON of this batch has; -1 when it holds what needs a closer look.
 
     Cheaper than a second reading: where the bytes have another number of keys, one stands twice or is not known here.
@@ -108,15 +109,15 @@ def _keys_of(batch: Batch) -> int:
     if batch.evicted is not None:
         count += len(batch.evicted.model_fields_set)
     for snapshot in batch.snapshots or ():
-        count += len(snapshot.model_fields_set) + len(snapshot.registers) + len(snapshot.raw)
-        if snapshot.frozen:
-            count += len(snapshot.frozen) + sum(map(len, snapshot.frozen.values()))
-        if snapshot.quantities:
-            count += len(snapshot.quantities)
-            if not all(map(isfinite, snapshot.quantities.values())):
+        count += len(snapshot) + len(snapshot.get("registers", ())) + len(snapshot.get("raw", ()))
+        if frozen := snapshot.get("frozen"):
+            count += len(frozen) + sum(map(len, frozen.values()))
+        if quantities := snapshot.get("quantities"):
+            count += len(quantities)
+            if not all(map(isfinite, quantities.values())):
                 return -1
-        if snapshot.failure is not None:
-            count += len(snapshot.failure.model_fields_set)
+        if failure := snapshot.get("failure"):
+            count += len(failure)
     return count
 
 
@@ -168,7 +169,7 @@ def _sift(payload: bytes) -> Envelope:
     if fault := unsound(head):
         raise MessageFault("schema", fault, key)
     try:
-        batch = Batch.model_validate_json(json.dumps(head))
+        batch = SentBatch.model_validate_json(json.dumps(head))
     except ValidationError as error:
         raise MessageFault("schema", in_words(error), key) from None
     return _envelope(batch, None if batch.snapshots is None else tuple(map(_snapshot, snapshots)))
@@ -190,11 +191,14 @@ def _key(data: Any) -> Key | None:
     return Key(found.gateway, found.spool, found.sequence)
 
 
-def _snapshot(data: Any) -> Snapshot | BadSnapshot:
+_SENT = TypeAdapter(SentSnapshot)
+
+
+def _snapshot(data: Any) -> SentSnapshot | BadSnapshot:
     reason = unsound(data)
     if reason is None:
         try:
-            return Snapshot.model_validate_json(json.dumps(data))
+            return _SENT.validate_json(json.dumps(data))
         except ValidationError as error:
             reason = in_words(error)
     meter, asked = (data.get("meter"), data.get("asked")) if isinstance(data, dict) else (None, None)

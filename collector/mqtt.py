@@ -87,33 +87,39 @@ class Connection:
         attempt = self._attempt
         return 0 if attempt is None else attempt.waiting
 
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, retain: bool = False, unheard: Callable[[], None] | None = None
+    ) -> bool:
         """Give a message (QoS 1) to the broker; False when it was not taken and is to be offered again later.
 
-        True says that it is under way, never that anybody has it.
+        True says that it is under way, never that anybody has it. `unheard` is called, in the connection's thread, when
+        the broker says that nobody is subscribed to it (MQTT 5).
         """
         attempt = self._attempt
-        return attempt is not None and attempt.publish(topic, payload, retain)
+        return attempt is not None and attempt.publish(topic, payload, retain, unheard)
 
     # ------------------------------------------------------------------------- the thread
 
     def _run(self) -> None:
         failures = 0
         while not self._stop.is_set():
-            attempt = Attempt(self.settings, legacy=self._legacy, will=self._will, clean=self._clean)
+            attempt: Attempt | None = None
             try:
+                # That may fail too: a client has a socket pair from its beginning, and handles may run out.
+                attempt = Attempt(self.settings, legacy=self._legacy, will=self._will, clean=self._clean)
                 why = attempt.run(self._subscriptions, self._stop, self._up, self._on_message)
             except Exception:
                 # A fault in somebody's on_message must not end the connection for ever.
-                log.exception("a fault while handling a message; it was not acknowledged")
+                log.exception("a fault while connected or connecting; no message under way was acknowledged")
                 why = "connecting again after a fault of ours, see the log"
             finally:
                 self._attempt = None
-                attempt.close()
+                if attempt is not None:
+                    attempt.close()
             if self._stop.is_set():
                 break
-            failures = 1 if attempt.stood >= STEADY else failures + 1
-            if attempt.unspoken and self.settings.protocol == "auto":
+            failures = 1 if attempt is not None and attempt.stood >= STEADY else failures + 1
+            if attempt is not None and attempt.unspoken and self.settings.protocol == "auto":
                 self._legacy = not self._legacy
                 if failures == 1 and self._legacy:
                     log.info("%s; trying MQTT 3.1.1", why)

@@ -27,6 +27,7 @@ IN_FLIGHT = 10  # publications without PUBACK at once: the smallest Receive Maxi
 MOST_WAITING = 1000  # publications that wait for their turn: the receipts of a busy second, not the backlog of a day
 BRIEF = 60.0  # seconds; a connection that ends sooner may have been thrown out for another of the same name
 STUCK = 300.0  # seconds without any PUBACK while some are due: the broker takes and does not answer
+NOBODY = 0x10  # "No matching subscribers" (MQTT 5, 3.4.2.1); brokers of 3.1.1 cannot say it
 SESSION = 86_400  # seconds that a broker keeps the session of a client that is not `clean`
 
 
@@ -119,6 +120,9 @@ class Attempt:
         self._sent = self._answered = 0
         self._last_word = 0.0  # when it last acknowledged something, or the first of what waits was sent
         self._counting = threading.Lock()
+        # By packet identifier: whom to tell that nobody heard it. The broker may answer before `publish` knows it.
+        self._unanswered: dict[int, Callable[[], None] | None] = {}
+        self._early: dict[int, bool] = {}
         self._most = MOST_WAITING
         self._largest: int | None = None
         self._refused: set[str] = set()
@@ -200,9 +204,17 @@ class Attempt:
             else:
                 receive(wrapped)
 
-        def on_publish(_c: Client, _u: Any, _m: int, code: ReasonCode, _p: Any) -> None:
-            self._answered += 1
-            self._last_word = time.monotonic()
+        def on_publish(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
+            nobody, unheard = code.value == NOBODY, None
+            with self._counting:
+                self._answered += 1
+                self._last_word = time.monotonic()
+                if mid in self._unanswered:
+                    unheard = self._unanswered.pop(mid)
+                else:
+                    self._early[mid] = nobody
+            if nobody and unheard is not None:
+                unheard()
             if code.is_failure and code.getName() not in self._refused:
                 self._refused.add(code.getName())
                 log.warning("%s refuses what we publish (%s): check its rules", self.settings.url, code.getName())
@@ -235,7 +247,7 @@ class Attempt:
         self._leave()
         return "stopped"
 
-    def publish(self, topic: str, payload: bytes, retain: bool) -> bool:
+    def publish(self, topic: str, payload: bytes, retain: bool, unheard: Callable[[], None] | None = None) -> bool:
         """As Connection.publish."""
         if self._largest is not None and len(payload) + len(topic) + 16 > self._largest:
             # Offered again and again it would hold everything behind it up: it goes the way of a lost message.
@@ -250,6 +262,11 @@ class Attempt:
             if self._sent <= self._answered:
                 self._last_word = time.monotonic()
             self._sent += 1
+            nobody = self._early.pop(info.mid, None)
+            if nobody is None:
+                self._unanswered[info.mid] = unheard
+        if nobody and unheard is not None:
+            unheard()
         return True
 
     def close(self) -> None:

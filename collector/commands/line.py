@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import click
 
 from collector.clock import SystemClock
+from collector.commands.folding import folded
+from collector.commands.groups import Group
 from collector.commands.read import FRAMINGS, tracing
 from collector.config_across import misplaced
 from collector.config_fields import BAUDRATES, read_secret
@@ -20,7 +23,7 @@ from drivers import profile as profiles
 from drivers.dialogue import DamagedFrame, NoAnswer
 
 
-@click.group(help="A line between this computer and its meters.")
+@click.group(cls=Group, help="A line between this computer and its meters.")
 def line() -> None:
     pass
 
@@ -65,7 +68,7 @@ def doctor(
         click.echo(json.dumps(_as_json(port, seen, found), ensure_ascii=False))
     else:
         for text in (*(() if faults else (healthy(seen),)), *(finding.text for finding in found)):
-            click.echo(text)
+            click.echo(folded(text, sys.stdout))
     if is_nobody(faults):
         raise NoAnswer(f"{port}: nobody answers")
     if faults:
@@ -119,4 +122,4 @@ def _as_json(port: str, seen: Evidence, found: list[Finding]) -> dict[str, objec
 
 
 def _say(text: str) -> None:
-    click.echo(f"meterline: {text}", err=True)
+    click.echo(folded(f"meterline: {text}", sys.stderr), err=True)

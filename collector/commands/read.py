@@ -15,7 +15,7 @@ from typing import TextIO
 import click
 
 from collector.clock import Clock, SystemClock
-from collector.commands.read_shown import Asked, as_json, show
+from collector.commands.read_shown import Asked, as_json, show, waiting
 from collector.config_across import misplaced
 from collector.config_fields import BAUDRATES, read_secret
 from collector.edge.discovery import resumed, search, tries
@@ -97,7 +97,8 @@ def read(
         wire = Wire(transport, clock, traced)
         meter, ask, dialogue = find(wire)
         asked_at = clock.millis()
-        readout = wire.carry(dialogue)
+        with waiting(f"reading {meter.model}", quiet=trace == "-"):
+            readout = wire.carry(dialogue)
         answered_at = clock.millis()
     months = _by_month(readout, answered_at, zone_name, meter_time)
     asked = Asked(meter, port, ask.address, asked_at, answered_at, readout, months)

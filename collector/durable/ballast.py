@@ -11,7 +11,7 @@ SIZE = 1 << 20
 
 
 class Ballast:
-    """`SIZE` bytes beside a spool file, if `held`."""
+    """`SIZE` bytes beside a spool file, if `held`. A file system that fails at it is told of by the spool itself."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,14 +21,16 @@ class Ballast:
     def give_up(self) -> bool:
         """True if there was something to give up."""
         was_held, self.held = self.held, False
-        self._path.unlink(missing_ok=True)
-        return was_held
+        return self._remove() and was_held
 
     def restore(self) -> bool:
         """Take the room again if the disk has twice as much. True when it has, with a ballast or without."""
         if self.held:
             return True
-        disk = os.statvfs(self._path.parent)
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return False
         if disk.f_bavail * disk.f_frsize < 2 * SIZE:
             return False
         if self._possible:
@@ -44,6 +46,13 @@ class Ballast:
             finally:
                 os.close(handle)
         except OSError as error:
-            self._path.unlink(missing_ok=True)
+            self._remove()
             # A file system that cannot set room aside is not asked again: a full disk will be harder to leave there.
             self._possible = error.errno == errno.ENOSPC
+
+    def _remove(self) -> bool:
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import sqlite3
@@ -183,7 +184,7 @@ def _heal(path: Path, layout: Layout, connect: Connect, fault: str) -> None:
 
 def _finish_healing(path: Path) -> None:
     """Set the damaged file aside, with its log, and give its name to the healed one."""
-    for healed in sorted(path.parent.glob(path.name + ".healed-*Z")):
+    for healed in sorted(path.parent.glob(glob.escape(path.name) + ".healed-*Z")):
         aside = f"{path.name}.damaged-{healed.name.rpartition('.healed-')[2]}"
         for end in ("-wal", "-shm", ""):
             old = path.with_name(path.name + end)

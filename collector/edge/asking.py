@@ -21,7 +21,6 @@ from drivers.dialogue import Ask, Dialogue, Drain, DriverError, Measured, NoAnsw
 from drivers.profile import Profile
 from drivers.table import driver
 
-TOTAL = "1.8.0"
 RECEIVED = "received"  # name in `Snapshot.raw` of the bytes of a failed asking, which belong to no register
 HEARD_MOST = 4096  # bytes of a failed asking that are kept: sixteen of the longest Modbus frames
 TEXT_MOST = 1000  # characters of a failure's text (collector/model.py)
@@ -61,7 +60,7 @@ class MeterSetup:
     def interval_codes(self) -> tuple[str, ...]:
         """What an interval reading asks for: all energy, and the quantities that are wanted."""
         profile = self.profile
-        summed = (TOTAL,) if profile.total == "sum" and TOTAL not in profile.registers else ()
+        summed = (obis.TOTAL,) if profile.is_summed else ()
         return tuple(dict.fromkeys((*summed, *profile.energy_codes, *self.quantities)))
 
     @property
@@ -131,10 +130,9 @@ def _cheapest(profile: Profile, baudrate: int, framing: str) -> tuple[str, ...]:
     """The register of a profile whose asking takes the least line time; () for a profile that names none."""
 
     def cost(code: str) -> float:
-        steps = driver(profile.protocol).plan(
-            profile, (code,), baudrate=baudrate, framing=framing, turnaround=profile.line.turnaround
-        )
-        return sum(step.milliseconds for step in steps)
+        thinks = profile.line.turnaround
+        ask = Ask("", (code,), serial=False, clock=False, baudrate=baudrate, framing=framing, turnaround=thinks)
+        return sum(step.milliseconds for step in driver(profile.protocol).plan(profile, ask))
 
     return tuple(sorted(profile.registers, key=cost)[:1])
 

@@ -79,12 +79,14 @@ class SilentBudget:
         self._earn(now)
         self._balance -= 1000 * seconds
         self._spent.append((now, 1000 * seconds))
+        while self._spent[0][0] <= now - SAVED:
+            self._spent.popleft()
 
     def used(self, now: int) -> float:
-        """The share that the silent meters had of the last ten minutes."""
-        while self._spent and self._spent[0][0] <= now - SAVED:
-            self._spent.popleft()
-        return min(1.0, sum(cost for _, cost in self._spent) / min(SAVED, max(now - self._began, 1)))
+        """The share that the silent meters had of the last ten minutes. Any thread."""
+        spent = tuple(self._spent)  # at once: the line's thread goes on spending
+        recent = sum(cost for at, cost in spent if at > now - SAVED)
+        return min(1.0, recent / min(SAVED, max(now - self._began, 1)))
 
     def _earn(self, now: int) -> None:
         # A clock that jumps gives no more than can be saved; one that goes back gives nothing and voids its records.

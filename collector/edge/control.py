@@ -57,7 +57,12 @@ class Holds:
                 )
             self._held[line] = hold
         hold.timer.start()
-        if not self._take(line, control.PATIENCE - 5.0):
+        try:
+            taken = self._take(line, control.PATIENCE - 5.0)
+        except BaseException:
+            self.resume(line, hold.id)  # a line of that name there is not
+            raise
+        if not taken:
             self.resume(line, hold.id)
             raise UsageFault(f"line {line} did not let go of its port; the asking under way takes too long. Try again")
         if self.until(line) != until:

@@ -16,6 +16,7 @@ from collector.edge.wire import Trace, Wire
 from drivers.dialogue import (
     Dialogue,
     Done,
+    Drain,
     DriverError,
     MeterRefused,
     More,
@@ -98,6 +99,8 @@ class Watch:
                 if answered is not None and not isinstance(step, Receive):
                     yield from self._look_behind(answered)
                     answered = None
+                    # Who asked twice waits for the other answer: what comes now is the one that was given up.
+                    self._given_up = isinstance(step, Drain)
                 try:
                     if isinstance(step, Receive):
                         found, answered = yield from self._receive(step)

@@ -22,7 +22,7 @@ from collector.messages import Group, encode, receipt_topic, split, status_topic
 from collector.model import Batch, MeterState, Snapshot, Status
 from collector.mqtt import Connection, Message, Settings
 from collector.pulse import Pulse
-from collector.spool import Outbox, OutboxState, SpoolUnusable
+from collector.spool import Outbox, OutboxState, SpoolFull, SpoolUnusable
 from collector.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class Gateway:
         found, spool = self._warnings(synced), None
         try:
             spool = self._outbox.state(now)
-        except SpoolUnusable as error:
+        except (SpoolUnusable, SpoolFull) as error:
             found.append(str(error))  # a status without its spool says more than none
         if spool is not None and spool.only_keep_left:
             found.append("the spool is full of readings that may not be lost: interval readings are not asked any more")
@@ -256,7 +256,8 @@ class Gateway:
         found = [*self._about_files]
         if not synced:
             found.append(timekeeping.ADVICE)
-        found += [text for text in (self._publisher.trouble, self._custody.refusal, self._deaf) if text]
+        words = (self._publisher.trouble, self._custody.refusal, self._custody.unheard, self._deaf)
+        found += [text for text in words if text]
         if self._custody.counts.ignored:
             found.append(f"{self._custody.counts.ignored} receipts were ignored, see the log")
         return [*found, *(text for line in self._lines.running.values() for text in line.warnings())]

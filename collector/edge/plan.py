@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from collector.config import GatewayConfig, Line, Meter
 from collector.edge.setup import meter_setup
+from drivers.dialogue import Ask
 from drivers.table import Planned, driver
 
 
@@ -86,16 +87,17 @@ def _plan(meter: Meter, line: Line) -> MeterPlan:
     setup, known = meter_setup(meter), meter.profile
 
     def planned(codes: Sequence[str], *, boundary: bool) -> tuple[tuple[Planned, ...], float]:
-        found = driver(known.protocol).plan(
-            known,
-            codes,
-            baudrate=meter.baudrate,
-            framing=meter.framing,
-            turnaround=known.line.turnaround,
+        ask = Ask(
+            meter.address,
+            tuple(codes),
             serial=boundary and setup.has_serial,
             clock=boundary,
             frozen=boundary and bool(known.frozen),
+            baudrate=meter.baudrate,
+            framing=meter.framing,
+            turnaround=known.line.turnaround,
         )
+        found = driver(known.protocol).plan(known, ask)
         if line.port.startswith("tcp://"):
             # The network's time is nobody's to plan; what remains is what the meter thinks.
             return tuple(found), len(found) * known.line.turnaround * 1000

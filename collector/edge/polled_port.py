@@ -6,6 +6,7 @@ timeout makes pyserial negotiate all line settings again, over the network.
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import serial
 from serial import rfc2217
 
-from collector.edge.socket_port import reach
+from collector.edge.socket_port import notice_loss, reach
 from collector.edge.transport import PortError, PortName, Transport, fault, line_settings
 
 PIECE = 0.02  # seconds of one waiting in pyserial: how much later than its time a timeout may be noticed, at most
@@ -36,7 +37,9 @@ def open_rfc2217(port: str, name: PortName, baudrate: int, framing: str) -> Tran
 
     def connect(address: str) -> Converter:
         host = f"[{address}]" if ":" in address else address
-        return Converter(f"rfc2217://{host}:{name.number}", timeout=PIECE, **line_settings(baudrate, framing))
+        converter = Converter(f"rfc2217://{host}:{name.number}", timeout=PIECE, **line_settings(baudrate, framing))
+        converter.notice_loss()
+        return converter
 
     try:
         converter, claim = reach(port, name, connect)
@@ -53,6 +56,12 @@ class Converter(rfc2217.Serial):
     """
 
     _rfc2217_port_settings: dict[str, Any]  # pyserial's own, without stubs: name -> what was asked, and its state
+
+    _socket: socket.socket
+
+    def notice_loss(self) -> None:
+        """pyserial does not: a converter that lost its power would be taken for meters that are silent."""
+        notice_loss(self._socket)
 
     def switch(self, baudrate: int, framing: str) -> None:
         """Ask for what differs, all at once, and wait until it is confirmed. Raises ValueError where it is refused."""

@@ -15,10 +15,11 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from collector.clock import Clock
-from collector.edge.window import Window
+from collector.edge.window import Key, Window
 from collector.messages import MessageFault, decode_receipt, topic_of
 from collector.model import Receipt
 from collector.pulse import Pulse
@@ -37,7 +38,9 @@ class Sender(Protocol):
 
     @property
     def connected(self) -> bool: ...
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool: ...
+    def publish(
+        self, topic: str, payload: bytes, retain: bool = False, unheard: Callable[[], None] | None = None
+    ) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -56,10 +59,12 @@ class Custody:
     def __init__(self, gateway: str, outbox: Outbox, sender: Sender) -> None:
         self.counts = Counts()
         self.refusal = ""  # the last one, in words, until something is stored
+        self.unheard = ""  # that nobody listens, in words, until somebody does
         self._gateway = gateway
         self._outbox = outbox
         self._sender = sender
         self._window = Window()
+        self._unheard: queue.SimpleQueue[Key] = queue.SimpleQueue()  # of these the MQTT thread was told so
 
     def connected(self) -> None:
         """There is a new connection."""
@@ -72,21 +77,25 @@ class Custody:
 
     def step(self, now: float) -> float:
         """Send what is to be sent; when to come again at the latest. Raises SpoolUnusable."""
+        self._hear_of_nobody()
         if not self._sender.connected:
             return now + LOOK
-        room = self._window.free(now)
-        if room == 0 and self._kept_stands_outside() and self._window.make_way():
+        room, rests = self._window.free(now), now < self._window.rests_until
+        if room == 0 and not rests and self._kept_stands_outside() and self._window.make_way():
             room = 1
         for entry in self._outbox.pending(room, self._window.keys) if room else ():
-            if not self._sender.publish(topic_of(self._gateway, entry.payload), entry.payload):
+            key = (entry.spool, entry.sequence)
+            told = partial(self._unheard.put, key)
+            if not self._sender.publish(topic_of(self._gateway, entry.payload), entry.payload, unheard=told):
                 break
             self.counts.sent += 1
-            self._window.sent((entry.spool, entry.sequence), entry.sha256, kept=entry.class_ == "keep", now=now)
-        due = self._window.next_due()
-        return now + LOOK if due is None else min(due, now + LOOK)
+            self._window.sent(key, entry.sha256, kept=entry.class_ == "keep", now=now)
+        instants = [now + LOOK, self._window.next_due(), self._window.rests_until]
+        return min(at for at in instants if at is not None and at > now)
 
     def receive(self, payload: bytes, now: float) -> None:
         """Take a receipt. Raises SpoolFull and SpoolUnusable: then it changed nothing, and comes again."""
+        self._hear_of_nobody()
         try:
             receipt = decode_receipt(payload)
         except MessageFault as fault:
@@ -99,6 +108,7 @@ class Custody:
         if receipt.stored:
             if self._outbox.settle(*key, receipt.sha256):
                 self._window.over(key)
+                self._answered()
                 self.counts.stored += 1
                 self.refusal = ""
             else:
@@ -109,9 +119,23 @@ class Custody:
         else:
             held = self._window.refused(key, receipt.sha256, now)
         if held:
+            self._answered()
             self._refused(receipt)
         else:
             self._ignore(f"refuses spool {key[0]} sequence {key[1]}, which does not wait here")
+
+    def _hear_of_nobody(self) -> None:
+        while not self._unheard.empty():
+            if self._window.unheard(self._unheard.get()):
+                self.unheard = (
+                    "the broker says that nobody listens to our readings: is the centre running, and connected to this "
+                    "broker? They wait here"
+                )
+                log.warning("%s", self.unheard)
+
+    def _answered(self) -> None:
+        self._window.answered()
+        self.unheard = ""
 
     def _kept_stands_outside(self) -> bool:
         outside: list[Entry] = self._outbox.pending(1, self._window.keys)
@@ -141,6 +165,7 @@ class Publisher:
         self._clock = clock
         self._after = after
         self._receipts: queue.Queue[bytes] = queue.Queue(MOST_RECEIPTS)
+        self._dropped = 0  # receipts for which there was no room
         self._connected = threading.Event()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._live, name="publisher", daemon=True)
@@ -171,7 +196,10 @@ class Publisher:
         try:
             self._receipts.put_nowait(payload)
         except queue.Full:
-            log.warning("more than %d receipts at once; the rest has to come again", MOST_RECEIPTS)
+            self._dropped += 1
+            if self._dropped.bit_count() == 1:  # as in `Custody._ignore`
+                text = "more than %d receipts at once; the rest has to come again (%d so far)"
+                log.warning(text, MOST_RECEIPTS, self._dropped)
         self._wake.set()
 
     def _live(self) -> None:

@@ -97,13 +97,18 @@ def open_socket(port: str, name: PortName, baudrate: int, framing: str) -> Trans
     connection, held = reach(port, name, connect)
     connection.settimeout(STUCK)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is whole; waiting for more is waste
+    notice_loss(connection)
+    return SocketPort(port, connection, held, tcp=name.scheme == "tcp", baudrate=baudrate, framing=framing)
+
+
+def notice_loss(connection: socket.socket) -> None:
+    """Have the system find out that the other end is gone, also while nothing is said."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED * 1000)
-    return SocketPort(port, connection, held, tcp=name.scheme == "tcp", baudrate=baudrate, framing=framing)
 
 
 class SocketPort:

@@ -13,8 +13,9 @@ Rule 4. What begins with exactly the bytes just sent is an echo. It is taken off
         answer has shown which kind ours is, the line is listened to for as long as an answer may take: an echo is
         followed by one, an answer is not; and what came sooner than characters travel is no answer.
 Rule 5. Only `Transport.read` waits. Modbus TCP has no characters: silence and characters take no time on it.
-Rule 6. A password is shown nowhere. It is masked in the trace of what is sent, and so is, until the next request, each
-        byte that comes and occurs in it: it may be an echo, in pieces, damaged.
+Rule 6. A password is shown nowhere, nor the check bytes that are made of it. Both are masked in the trace of what is
+        sent and, until the next request, in what comes: it may be an echo, in pieces, damaged (`drivers.passwords`).
+        Only all that came shows that; so the trace is told of it at the end of each step.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 from collector.clock import Clock
 from collector.edge.transport import Transport
+from drivers import passwords
 from drivers.dialogue import (
     DamagedFrame,
     Dialogue,
@@ -55,7 +57,6 @@ USB_FRAMES = 0.002  # seconds, two frames of a full-speed bus: how much later th
 # frames have them; slower is an optical port, where light makes characters and the neighbours would wait for nothing.
 BABBLE_CHARACTERS, BABBLE_SECONDS, BABBLE_MOST = 512, 1.0, 5.0
 SHOWN = 64  # bytes of a damaged frame in an error's text
-MASK = b"*"  # stands for each byte of a password
 HELD = 65536  # bytes kept for the next Receive while a pause lasts; the longest readouts known are shorter
 
 
@@ -86,7 +87,9 @@ class Wire:
         self._held = b""  # came, and belongs to the next Receive
         self._echo = b""  # what was sent and may still come back
         self._echoes: bool | None = None  # whether what is sent comes back here, as the last answer showed it
-        self._secret = b""  # the password in what was sent
+        self._spoken = self._secret = b""  # a message with a password, if such a one was sent last; the password
+        self._after = b""  # what came behind it
+        self._untold: list[tuple[int, float]] = []  # of that, the pieces that the trace does not have: bytes, instant
         self._babble: DamagedFrame | None = None  # why the last request was not sent
 
     def carry(self, dialogue: Dialogue[T]) -> T:
@@ -133,17 +136,20 @@ class Wire:
     # ------------------------------------------------------------------------- steps
 
     def _carry_out(self, step: Step) -> Any:
-        match step:
-            case Send(data, secret, rest, reply):
-                self._send(data, secret, None if reply else rest)
-            case Receive():
-                return self._receive(step)
-            case SetLine(baudrate, framing):
-                self.set_line(baudrate, framing)
-            case Pause(seconds):
-                self._pause(self._now() + seconds)
-            case Drain(seconds):
-                self._drain(seconds)
+        try:
+            match step:
+                case Send(data, secret, rest, reply):
+                    self._send(data, secret, None if reply else rest)
+                case Receive():
+                    return self._receive(step)
+                case SetLine(baudrate, framing):
+                    self.set_line(baudrate, framing)
+                case Pause(seconds):
+                    self._pause(self._now() + seconds)
+                case Drain(seconds):
+                    self._drain(seconds)
+        finally:
+            self._tell()
         return None
 
     def _send(self, data: bytes, secret: bytes, rest: float | None) -> None:
@@ -153,10 +159,11 @@ class Wire:
         if self._babble is not None:
             return
         start = self._now()
-        self._secret = secret
+        self._tell()
+        self._spoken, self._secret, self._after = data if secret else b"", secret, b""
         self.transport.write(data)
         if self._trace is not None:
-            self._trace(">>", data.replace(secret, MASK * len(secret)) if secret else data, start)
+            self._trace(">>", passwords.masked(data, secret) if secret else data, start)
         self.counts.requests += 1
         self.counts.sent += len(data)
         self._last = self._sent_end = max(start + len(data) * self._character, self._now())
@@ -240,8 +247,11 @@ class Wire:
                 self.counts.received += len(came)
                 self._last = max(self._last, now)
                 self._rest = self._silence
-                if self._trace is not None:
-                    self._trace("<<", self._masked(came), now)
+                if self._spoken:
+                    self._after += came
+                    self._untold.append((len(came), now))
+                elif self._trace is not None:
+                    self._trace("<<", came, now)
                 return came
             if now >= until:
                 return b""
@@ -266,15 +276,24 @@ class Wire:
             self._held += came[:room]
             self._stray(came[room:])
 
+    def _tell(self) -> None:
+        """Tell the trace of what came behind a password (rule 6)."""
+        untold, self._untold = self._untold, []
+        if self._trace is None or not untold:
+            return
+        shown = self._masked(self._after)[-sum(size for size, _ in untold) :]
+        for size, at in untold:
+            self._trace("<<", shown[:size], at)
+            shown = shown[size:]
+
     def _masked(self, data: bytes) -> bytes:
         """What came, as it may be shown (rule 6)."""
-        secret = self._secret
-        return data.translate(bytes.maketrans(secret, MASK * len(secret))) if secret else data
+        return passwords.masked_echo(data, self._spoken, self._secret) if self._spoken else data
 
     def _shown(self, data: bytes) -> str:
         """What came, for an error's text."""
         rest = f" and {len(data) - SHOWN} bytes more" if len(data) > SHOWN else ""
-        return self._masked(data[:SHOWN]).hex(" ") + rest
+        return self._masked(data)[:SHOWN].hex(" ") + rest
 
     def _stray(self, data: bytes) -> None:
         self.counts.stray += len(data)
