@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.demo
 	$(BIN)/meterline demo
 
+# Four workers on two cores: most of the time of half the tests passes in waiting for a wire, a clock or another process.
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -m "not long and not bench"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not long and not bench"
 
 test-long: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -m "long"

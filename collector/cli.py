@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from collector.commands.folding import folded
 from collector.exits import CheckFailed, Exit, Unreachable, UsageFault
 from drivers.dialogue import DriverError, NoAnswer
 from drivers.strict_yaml import ConfigError
@@ -143,7 +144,7 @@ def _status_of(run: Callable[[], Any]) -> int:
 
 
 def _said(error: object, status: int) -> int:
-    click.echo(f"meterline: {error}", err=True)
+    click.echo(folded(f"meterline: {error}", sys.stderr), err=True)
     return status
 
 

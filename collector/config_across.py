@@ -202,7 +202,7 @@ class Across:
         for number, code in enumerate(place.raw.get("quantities") or ()):
             if not isinstance(code, str) or not re.fullmatch(r"\d{1,3}\.\d{1,3}\.\d{1,3}", code):
                 continue
-            if code not in known.registers and not known.takes_every:
+            if not known.can_give(code):
                 quantities = [c for c in known.registers if not obis.parse(c).is_energy]
                 complain(("quantities", number), f"{known.id} has no {code}; it has {', '.join(quantities) or 'none'}")
             elif obis.parse(code).is_energy:

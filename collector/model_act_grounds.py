@@ -6,9 +6,10 @@ Rule 2. A ground never changes a value. An act that is admitted in spite of one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from collector.model_act import Act, Device, Ground, Reading
 
@@ -23,11 +24,33 @@ OF_CHECK: dict[str, Ground] = {
 }  # fmt: skip
 
 
+# What was found and what was expected, in English; collector/acts/words/ has the same names for those who sign.
+SENTENCES: Mapping[str, str] = {
+    "numbers": "over the wire {wire}, on the plate {plate}, in the registry {registry}",
+    "days": "the days of the last and of the next verification are both needed",
+    "overdue": "due by {due}, and it is {day}",
+    "to-come": "verified on {verified}, which is still to come",
+    "seal": "at least one seal that is set or intact is needed",
+    "registers": "{tariffs} tariffs bill {wanted}; {lacking} not given by {profile}",
+    "unread": "{register}: nobody read the display",
+    "display": "{register}: the display says {display} kWh, the wire {wire} kWh",
+    "point": "{register}: the display says {display} kWh, the wire {wire} kWh: is the decimal point right?",
+    "check": "the check {check} says no",
+    "clock": "the meter's clock is {offset} s from ours, at most {most} s are allowed; which of them is right?",
+}
+
+
 class Against(NamedTuple):
-    """One ground and, in English, what was found and what was expected."""
+    """One ground; the name of what was found (in SENTENCES; "": nothing but the ground) and its facts."""
 
     ground: Ground
-    text: str
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What was found and what was expected, in English."""
+        return SENTENCES[self.name].format(**self.facts) if self.name else ""
 
 
 def billed(tariffs: int) -> tuple[str, ...]:
@@ -50,8 +73,8 @@ def against(act: Act) -> list[Against]:
 def _serial(_act: Act, meter: Device) -> Iterable[Against]:
     numbers = meter.serial_number
     if not numbers.agree:
-        text = f"over the wire {numbers.wire}, on the plate {numbers.plate}, in the registry {numbers.registry}"
-        yield Against("serial-mismatch", text)
+        facts = {"wire": numbers.wire, "plate": numbers.plate, "registry": numbers.registry}
+        yield Against("serial-mismatch", "numbers", {side: number or "-" for side, number in facts.items()})
 
 
 def _verification(act: Act, meter: Device) -> Iterable[Against]:
@@ -59,16 +82,18 @@ def _verification(act: Act, meter: Device) -> Iterable[Against]:
     if act.kind not in ("commissioning", "replacement"):
         return
     if due is None or meter.verified is None:
-        yield Against("verification-missing", "the days of the last and of the next verification are both needed")
+        yield Against("verification-missing", "days", {})
     elif due <= day:
-        yield Against("verification-overdue", f"due by {due}, and it is {day}")
+        yield Against(
+            "verification-overdue", "overdue", {"due": date.fromisoformat(due), "day": date.fromisoformat(day)}
+        )
     elif meter.verified > day:
-        yield Against("verification-missing", f"verified on {meter.verified}, which is still to come")
+        yield Against("verification-missing", "to-come", {"verified": date.fromisoformat(meter.verified)})
 
 
 def _seal(act: Act, _meter: Device) -> Iterable[Against]:
     if act.kind in ("commissioning", "replacement", "sealing") and not any(seal.holds for seal in act.seals):
-        yield Against("seal-missing", "at least one seal that is set or intact is needed")
+        yield Against("seal-missing", "seal", {})
 
 
 def _registers(act: Act, meter: Device) -> Iterable[Against]:
@@ -83,8 +108,8 @@ def _lacking(meter: Device, readings: Sequence[Reading]) -> Iterable[Against]:
     wired = {it.register_ for it in readings if it.wire_wh is not None}
     given = wired or {it.register_ for it in readings if it.display is not None}
     if lacking := [code for code in wanted if code not in given]:
-        text = f"{meter.tariffs} tariffs bill {', '.join(wanted)}; {', '.join(lacking)} not given by {meter.profile}"
-        yield Against("register-count", text)
+        facts = {"wanted": ", ".join(wanted), "lacking": ", ".join(lacking), "profile": meter.profile}
+        yield Against("register-count", "registers", {"tariffs": meter.tariffs, **facts})
 
 
 def _display(act: Act, meter: Device) -> Iterable[Against]:
@@ -95,22 +120,22 @@ def _display(act: Act, meter: Device) -> Iterable[Against]:
         if it.wire_wh is None or (it.display is None and it.register_ not in wanted):
             continue
         if it.display is None:
-            yield Against("display-mismatch", f"{it.register_}: nobody read the display")
+            yield Against("display-mismatch", "unread", {"register": it.register_})
         elif why := display_fault(it.wire_wh, it.display, meter):
-            yield Against("display-mismatch", f"{it.register_}: {why}")
+            facts = {"register": it.register_, "display": it.display, "wire": Decimal(it.wire_wh) / 1000}
+            yield Against("display-mismatch", why, facts)
 
 
 def _checks(act: Act, _meter: Device) -> Iterable[Against]:
     for name, good in act.checks.items():
         if good is False:
-            yield Against(OF_CHECK[name], f"the check {name} says no")
+            yield Against(OF_CHECK[name], "check", {"check": name})
 
 
 def _clock(_act: Act, meter: Device) -> Iterable[Against]:
     offset = meter.offset_s
     if meter.tariffs > 1 and offset is not None and abs(offset) > CLOCK_S:
-        text = f"the meter's clock is {offset:+} s from ours, at most {CLOCK_S} s are allowed; which of them is right?"
-        yield Against("clock", text)
+        yield Against("clock", "clock", {"offset": f"{offset:+}", "most": CLOCK_S})
 
 
 CHECKS: tuple[Callable[[Act, Device], Iterable[Against]], ...] = (
@@ -124,7 +149,7 @@ def display_wh(display: str) -> Decimal:
 
 
 def display_fault(wire_wh: int, display: str, meter: Device) -> str | None:
-    """Why what a person read does not go with what the meter sent; None when it does.
+    """Why what a person read does not go with what the meter sent, as a name of SENTENCES; None when it does.
 
     A display cuts: it may show up to one unit of its last digit less. Between wire and eye a minute may pass, in which
     the meter counts at most what its largest current carries.
@@ -136,7 +161,5 @@ def display_fault(wire_wh: int, display: str, meter: Device) -> str | None:
         return None
     for places in (-4, -3, -2, -1, 1, 2, 3, 4):
         if wire_wh > 1000 and abs(shown.scaleb(places) - wire_wh) <= unit.scaleb(places) + minute:
-            return (
-                f"the display says {display} kWh, the wire {Decimal(wire_wh) / 1000} kWh: is the decimal point right?"
-            )
-    return f"the display says {display} kWh, the wire {Decimal(wire_wh) / 1000} kWh"
+            return "point"
+    return "display"

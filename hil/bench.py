@@ -157,7 +157,7 @@ class BenchMeter:
     def tariffs(self) -> int:
         """How many of its registers are billed."""
         most = max(self.meter.household.calendar)
-        return most if f"1.8.{most}" in self.meter.profile.energy_codes or self.meter.profile.takes_every else 1
+        return most if self.meter.profile.can_give(f"1.8.{most}") else 1
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import click
 
 from collector import localtime
 from collector.central.store import open_store
+from collector.commands.counted import counted
 from collector.commands.output import Format, format_option, show
 from collector.commands.registry import config_option
 from collector.config import load_central
@@ -53,6 +54,6 @@ def compare(*, truth: Path, config_file: Path, late: str, form: Format) -> None:
     counts = Counter(verdict.verdict for verdict in found)
     rows = sum(len(points) for points in known.live.values()) + sum(len(ends) for ends in known.frozen.values())
     told = ", ".join(f"{counts[name]} {name}" for name in ("wrong", "missing", "late"))
-    click.echo(f"{len(meters)} meters, {rows} rows of truth: {told}", err=True)
+    click.echo(f"{counted(len(meters), 'meter')}, {counted(rows, 'row')} of truth: {told}", err=True)
     if counts["wrong"]:
         raise CheckFailed(f"{counts['wrong']} values of the centre are not what the meters held")

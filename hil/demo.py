@@ -34,6 +34,7 @@ from collector.central.registry import Registry
 from collector.central.service import Centre
 from collector.central.store import open_store
 from collector.commands.close import rows_table, sentences
+from collector.commands.layout import laid_out
 from collector.config import CentralConfig, load_central, load_gateway
 from collector.edge.gateway import Gateway
 from collector.exits import UsageFault
@@ -69,15 +70,18 @@ def run(*, meters: int, months: int, out: str | None) -> None:
         for item in closed:
             console.print()
             console.print(f"{item.period}, utility {item.utility}, billed at local midnight", style="bold")
-            console.print(rows_table(item.rows))
+            console.print(rows_table(console, item.rows))
             for line in sentences(item.exceptions):
                 console.print(line)
         console.print()
         _verdict(console, flats, closed, _silent(flats))
         console.print()
-        console.print(acts)
-        if out:
-            console.print(f"Everything is in {folder}: configurations, spools, ledger, and the files a utility gets.")
+        console.print("Acts", style="bold")
+        right = [name.endswith("kWh") for name in demo_acts.COLUMNS]
+        console.print(laid_out(demo_acts.COLUMNS, acts, right, console.width))
+        console.print()
+        kept = "configurations, spools, ledger, the files a utility gets, the acts and their pages"
+        console.print(f"{kept}: all in {folder}" if out else f"--out DIR keeps it: {kept}")
 
 
 def _building(flats: list[Flat]) -> Table:
@@ -109,7 +113,9 @@ def _edges(months: int) -> list[int]:
     return [first, *(to_millis(localtime.month_end(name, plan.ZONE)) for name in names)]
 
 
-def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> tuple[list[Closed], Table]:
+def _months(
+    console: Console, folder: Path, flats: list[Flat], months: int
+) -> tuple[list[Closed], list[tuple[str, ...]]]:
     edges = _edges(months)
     clock = SteppingClock(edges[0] - AROUND_MS)
     with ExitStack() as stack:
@@ -147,8 +153,10 @@ def _months(console: Console, folder: Path, flats: list[Flat], months: int) -> t
         return _close(config, names, clock.millis()), _acts(console, folder, flats, clock, config)
 
 
-def _acts(console: Console, folder: Path, flats: list[Flat], clock: SteppingClock, config: CentralConfig) -> Table:
-    """What a technician signs at the end, beside the running gateway, as the table that shows it."""
+def _acts(
+    console: Console, folder: Path, flats: list[Flat], clock: SteppingClock, config: CentralConfig
+) -> list[tuple[str, ...]]:
+    """What a technician signs at the end, beside the running gateway, as rows of a table that shows it."""
     with ExitStack() as stack:
         engine = open_engine(config)
         stack.callback(engine.dispose)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from collector.acts.folder import ActFolder
 from collector.acts.journal import Journal
 from collector.acts.page import page
@@ -31,6 +29,7 @@ from hil.household import Household
 from hil.meter import VirtualMeter
 
 PROFILE = "abb-b23"
+COLUMNS = ("act", "kind", "point", "meter", "1.8.1 kWh", "admitted")
 DELIVERY = 60.0  # real seconds that the acts may take to the centre
 NEW, OTHER, BAD = "101", "102", "103"  # addresses of the meters that a technician brings along
 
@@ -56,27 +55,25 @@ class Visit:
     answers: Mapping[str, Any]
 
 
-def sign(folder: Path, flats: Sequence[Flat], clock: Clock, centre: ActStore) -> Table:
-    """Make the three acts, wait until the centre has taken them, print them. The table shows them.
+def sign(folder: Path, flats: Sequence[Flat], clock: Clock, centre: ActStore) -> list[tuple[str, ...]]:
+    """Make the three acts, wait until the centre has taken them, print them. A row of COLUMNS for each.
 
     Raises RuntimeError when the centre does not take one, or admits what it should not.
     """
     acts = [_make(folder, visit, clock) for visit in _visits(flats[0], clock.millis())]
     _taken(centre, acts)
-    table = Table(title="Acts", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for name in ("act", "kind", "point", "meter", "1.8.1 kWh", "admitted", "page"):
-        table.add_column(name)
+    rows: list[tuple[str, ...]] = []
     for act in acts:
         pdf = folder / "acts" / f"{act.number}.pdf"
         pdf.write_bytes(page(act, act.language))
         first = next(
             (kilo(it.wire_wh) for it in act.readings if it.register_ == "1.8.1" and it.wire_wh is not None), ""
         )
-        admitted = "yes" if act.decision.admitted else ", ".join(act.decision.grounds)
-        table.add_row(act.number, act.kind, act.point, act.subject.id, first, admitted, pdf.name)
+        admitted = "yes" if act.decision.admitted else f"no: {', '.join(act.decision.grounds)}"
+        rows.append((act.number, act.kind, act.point, act.subject.id, first, admitted))
     if [act.decision.admitted for act in acts] != [True, True, False]:
         raise RuntimeError(f"the demo's acts do not admit what they should: {[act.decision for act in acts]}")
-    return table
+    return rows
 
 
 def _make(folder: Path, visit: Visit, clock: Clock) -> Act:

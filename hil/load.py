@@ -156,13 +156,27 @@ def write_points(wanted: Load, path: Path) -> None:
 def carried_out(wanted: Load, config: CentralConfig, clock: Clock, late: float) -> Verdict:
     """Send everything, wait for the receipts, ask the series. Raises Unreachable for a broker that is away."""
     traffic = Traffic(wanted, config, clock)
+    console = Console(stderr=True)
     with ExitStack() as stack:
         stack.callback(traffic.stop)
         traffic.connect()
-        with Console(stderr=True).status("sending"):
+        with console.status(_SoFar(traffic), refresh_per_second=2):
             traffic.send()
             traffic.settle(late)
-    return traffic.verdict(late, _stored(wanted, config, traffic.sent))
+    with console.status("asking the series for every value"):
+        there = _stored(wanted, config, traffic.sent)
+    return traffic.verdict(late, there)
+
+
+class _SoFar:
+    """How far the traffic is, for a person who waits."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+
+    def __rich__(self) -> str:
+        sent, receipted = self._traffic.counted()
+        return f"sent {sent} of {self._traffic.wanted.gateways * self._traffic.wanted.rounds}, receipted {receipted}"
 
 
 class Traffic:
@@ -238,6 +252,11 @@ class Traffic:
             worst=waits[-1] if waits else 0.0,
             median=waits[len(waits) // 2] if waits else 0.0,
         )
+
+    def counted(self) -> tuple[int, int]:
+        """How many batches were sent so far, and how many of them are receipted."""
+        with self._lock:
+            return len(self.sent), sum(item.receipted is not None for item in self.sent.values())
 
     # ------------------------------------------------------------------------- one batch
 

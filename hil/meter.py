@@ -105,7 +105,7 @@ class VirtualMeter:
         And the total, also where a meter only has its tariffs: it is what they add up to.
         """
         tariffs = sorted(set(self.household.calendar)) if self.profile.takes_every else []
-        total = ["1.8.0"] if self.profile.takes_every or self.profile.total == "sum" else []
+        total = [obis.TOTAL] if self.profile.can_give(obis.TOTAL) else []
         return tuple(dict.fromkeys((*self.profile.energy_codes, *total, *(f"1.8.{tariff}" for tariff in tariffs))))
 
     def _registers(self, millis: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from collector import recording
+from collector.commands.counted import counted
 from collector.exits import CheckFailed
 from hil.characters import Setting
 from hil.ends import KINDS, LISTEN, Kind, client_end
@@ -40,7 +41,7 @@ def replay(file: Path, client: Kind, listen: str, strict: bool, at_once: bool) -
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ended)
     try:
-        _say(f"{len(played)} requests in {file}")
+        _say(f"{counted(len(played), 'request')} in {file}")
         click.echo(player.name)
         player.run()
     finally:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from collector import daemon
 from collector.clock import Clock, SystemClock
+from collector.commands.counted import counted
 from collector.config_fields import milliseconds
 from collector.edge.schedule import next_tick
 from collector.exits import Unreachable, UsageFault
@@ -61,7 +62,9 @@ def simulate(*, file: Path, truth: Path | None, out: Path | None, broker: str, s
             truths = Truths(bench, truth, clock, stop)
             stack.enter_context(truths)
         meters = sum(len(it.meters) for it in served)
-        click.echo(f"{meters} meters on {len(served)} lines, after {clock.millis() - begun} ms", err=True)
+        click.echo(
+            f"{counted(meters, 'meter')} on {counted(len(served), 'line')}, after {clock.millis() - begun} ms", err=True
+        )
         _watch(served, clock, stop, None if lasts is None else clock.millis() + lasts)
         if truths is not None:
             truths.check()

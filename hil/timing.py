@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from drivers.dialogue import DriverError, character_seconds
+from drivers.dialogue import Ask, DriverError, character_seconds
 from drivers.table import driver
 from hil.rig import RigMeter
 
@@ -44,15 +44,9 @@ class Timed:
     def planned(self) -> float:
         """Seconds that one reading should take by the plan."""
         profile = self.meter.profile
-        steps = driver(profile.protocol).plan(
-            profile,
-            baudrate=self.meter.baudrate,
-            framing=self.meter.framing,
-            turnaround=profile.line.turnaround,
-            serial=True,
-            clock=True,
-        )
-        return sum(step.milliseconds for step in steps) / 1000
+        meter, thinks = self.meter, profile.line.turnaround
+        ask = Ask(meter.address, baudrate=meter.baudrate, framing=meter.framing, turnaround=thinks)
+        return sum(step.milliseconds for step in driver(profile.protocol).plan(profile, ask)) / 1000
 
     @property
     def longest(self) -> Answer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,12 +21,18 @@ OPENSSL = shutil.which("openssl")
 PATIENCE = 60.0  # seconds that a test waits for another process before it fails; a busy computer needs some of it
 
 
+# Below those that Linux gives to clients (net.ipv4.ip_local_port_range, from 32768 on): between our look and a server's
+# start nobody gets such a port by chance, nor does who waits for the server find himself there and take that for it.
+PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
     """A TCP port of the loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)

@@ -60,14 +60,15 @@ class Answers:
 
     def yes(self, name: str, *, about: str = "", question: str | None = None, proposal: str = "yes") -> bool:
         """Yes or no."""
-        return bool(self._answer(name, question or name, about, proposal, typed.yes_or_no, optional=False))
+        shown = self.words.said[proposal]
+        return bool(self._answer(name, question or name, about, shown, typed.yes_or_no, optional=False))
 
     def check(self, name: str, about: str) -> bool | None:
         """Whether a check holds; nobody there: None, it was not looked at."""
         key = f"checks.{name}"
         if self._prompt is None and key not in self.journal.answers and self._find(key) is None:
             self.journal.put(key, None)
-        found = self._answer(key, "check", about, "yes", typed.yes_or_no, optional=False)
+        found = self._answer(key, "check", about, self.words.said["yes"], typed.yes_or_no, optional=False)
         return None if found is None else bool(found)
 
     def many(self, name: str, question: str, read: Callable[[str], Any]) -> list[Any]:
@@ -134,10 +135,10 @@ class Answers:
                 return None
             try:
                 if not typed:
-                    raise ValueError("?")
+                    raise ValueError(self.words.said["needed"])
                 return read(typed)
             except ValueError as error:
-                self.say(f"  {error}")
+                self.say(f"  {self.words.wanted_in_words(error)}")
 
     def _checked(self, name: str, given: Any, read: Callable[[str], Any]) -> Any:
         if isinstance(given, list | Mapping):

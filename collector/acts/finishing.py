@@ -18,6 +18,7 @@ import yaml
 from collector import control
 from collector.acts.durable_files import put, put_new
 from collector.acts.folder import ActFolder
+from collector.acts.words import words
 from collector.config import GatewayConfig, load_gateway
 from collector.durable.layout import SpoolFull, SpoolUnusable
 from collector.messages import encode
@@ -52,7 +53,7 @@ def finish(
     folder.add(act)
     say(f"{folder.place(act.number)} ({act.hash})")
     if box is None:
-        say("no gateway here: take the act to the centre with `meterline act export`")
+        say(words(act.language).said["alone"])
         return
     if act.decision.admitted and act.kind in CHANGES:
         _configure(act, box, extra, say)
@@ -85,6 +86,7 @@ def _added(meter: Device, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configure(act: Act, box: Box, extra: dict[str, Any], say: Callable[[str], None]) -> None:
+    said = words(act.language).said
     place = box.file.absolute().parent / "gateway.d" / f"act-{act.number}.yaml"
     change = {} if place.exists() else change_of(act, box, extra)
     if change:
@@ -95,17 +97,18 @@ def _configure(act: Act, box: Box, extra: dict[str, Any], say: Callable[[str], N
             load_gateway(box.file)
         except ConfigError as error:
             place.unlink()
-            say(f"the gateway would refuse this change, so it is not made; put it into gateway.yaml yourself:\n{error}")
+            say(f"{said['refused_change']}\n{error}")
             return
         say(f"{place}: {', '.join(change)}")
     if place.exists():
         try:
             loaded = control.reload(box.config.spool.path)
-            say(f"the gateway asks now: added {', '.join(loaded.added) or '-'}, ended {', '.join(loaded.ended) or '-'}")
+            added, ended = (", ".join(names) or "-" for names in (loaded.added, loaded.ended))
+            say(said["asks_now"].format(added=added, ended=ended))
         except control.NotRunning:
-            say("no gateway is running: the change counts from its start on")
+            say(said["asleep"])
         except control.Refused as error:
-            say(f"the running gateway did not take the change: {error}")
+            say(said["not_taken"].format(why=error))
 
 
 def _readable_like(path: Path, model: Path) -> None:
@@ -119,6 +122,7 @@ def _readable_like(path: Path, model: Path) -> None:
 
 def queue(act: Act, folder: ActFolder, box: Box, *, now: int, synced: bool, say: Callable[[str], None]) -> None:
     """Put the act into the gateway's spool, once; a second time would be no more than a repeat at the centre."""
+    said = words(act.language).said
     mark = folder.beside(act.number) / ".queued"
     if mark.exists():
         return
@@ -134,7 +138,7 @@ def queue(act: Act, folder: ActFolder, box: Box, *, now: int, synced: bool, say:
     try:
         entry = append_beside(box.config.spool.path, batch, now)
     except (SpoolUnusable, SpoolFull) as error:
-        say(f"the act waits in {folder.path}, not in the spool ({error}); `meterline act export --queue` tries again")
+        say(said["waits"].format(folder=folder.path, why=error))
         return
     put_new(mark, f"{entry.spool} {entry.sequence}\n".encode())
-    say(f"queued for the centre: spool {entry.spool}, sequence {entry.sequence}")
+    say(said["queued"].format(spool=entry.spool, sequence=entry.sequence))

@@ -182,7 +182,7 @@ class _Interview:
     def _decided(self, fields: dict[str, Any]) -> Act:
         """The act with its grounds. It is tried as admitted, and asked what speaks against that."""
         if self.kind == "refusal":
-            found = [Against(ground, "") for ground in self.ask.many("grounds", "ground", typed.ground)]
+            found = [Against(ground, "", {}) for ground in self.ask.many("grounds", "ground", typed.ground)]
             if not found:
                 raise UsageFault(f"grounds: at least one is needed: {', '.join(get_args(Ground))}")
         else:
@@ -190,11 +190,12 @@ class _Interview:
             found = against(_sealed({**fields, "decision": admitted}))
         grounds = [item.ground for item in found]
         decision: dict[str, Any] = {"admitted": not grounds, "grounds": grounds, "billing_from": None}
-        for item in found:
-            self.ask.say(f"  {self.ask.words.grounds[item.ground]}{': ' if item.text else ''}{item.text}")
+        lines = [self.ask.words.against_in_words(item) for item in found]
+        for line in lines:
+            self.ask.say(f"  {line}")
         if not grounds and self.kind in ("commissioning", "replacement"):
             decision["billing_from"] = self.ask.text("billing_from", proposal=fields["made"][:10], read=typed.day)
-        if texts := "; ".join(f"{item.ground}: {item.text}" for item in found if item.text):
+        if texts := "; ".join(line for line, item in zip(lines, found, strict=True) if item.name):
             decision["text"] = texts[:LONGEST_LINE].strip()
         return _sealed({**fields, "decision": decision})
 

@@ -67,7 +67,7 @@ class MeterQuestions:
         device = {
             "id": name, "profile": profile.id, "digest": profile.digest, "tariffs": tariffs, "ratio": ratio,
             "serial_number": {"wire": said.serial_number, "plate": plate, "registry": registry},
-            "clock": said.clock, "offset_s": said.offset_s, "model": profile.title, "phases": profile.phases,
+            "clock": said.clock, "offset_s": said.offset_s, "model": profile.model, "phases": profile.phases,
             "max_current": profile.max_current, "gateway": self.site.gateway, "line": wired.line,
             "address": wired.address,
         }  # fmt: skip
@@ -110,15 +110,15 @@ class MeterQuestions:
 
     def _read(self, key: str, wired: Wired) -> Said:
         """What the meter says. Whoever is there is asked whether to try a silent one again."""
+        word = self.ask.words.said
 
         def ask() -> dict[str, Any]:
             if key == "wire" and self.corrected is not None:
                 return _said_before(self.corrected).as_json()
-            self.ask.say(
-                f"  reading {wired.profile.title} at address {wired.address} of {wired.line or wired.port} ..."
-            )
             if self.ask.beforehand("no_wire", read=typed.yes_or_no):
-                return Said(at=self.wire.now(), failure="not read over the wire").as_json()
+                return Said(at=self.wire.now(), failure=word["unasked"]).as_json()
+            where = {"address": wired.address, "port": wired.line or wired.port}
+            self.ask.say("  " + word["reading"].format(model=wired.profile.model, **where))
             return self.wire.read(wired).as_json()
 
         said = Said.from_json(self.ask.once(key, ask))
@@ -130,9 +130,10 @@ class MeterQuestions:
         ):
             said = Said.from_json(self.ask.once(key, ask))
         if said.failure is not None:
-            self.ask.say(f"  the meter gives nothing: {said.failure}")
+            self.ask.say("  " + word["silent"].format(why=said.failure))
         else:
-            self.ask.say(f"  serial number {said.serial_number or 'not readable'}, clock {said.clock or 'none'}")
+            serial, clock = (text or word["unreadable"] for text in (said.serial_number, said.clock))
+            self.ask.say("  " + word["answered"].format(serial=serial, clock=clock.replace("T", " ")))
             for code, (wh, _raw) in (said.registers or {}).items():
                 self.ask.say(f"  {code:>7} {kilo(wh):>14} kWh")
         return said

@@ -114,7 +114,8 @@ class _Writer:
         if act.seals:
             found.append(self._seals())
         if act.checks:
-            found.append(Section(word["checks"], self._checks()))
+            some = f" ({DASH} {word['unchecked']})" if None in act.checks.values() else ""
+            found.append(Section(word["checks"] + some, self._checks()))
         return found
 
     def _point(self) -> list[Cell]:
@@ -134,7 +135,7 @@ class _Writer:
         sides = (("wire", numbers.wire), ("plate", numbers.plate), ("registry", numbers.registry))
         maximum = DASH if device.max_current is None else f"{device.max_current} A"
         connection = ", ".join(part for part in (device.gateway, device.line, device.address) if part) or DASH
-        years = DASH if device.interval_years is None else f"{device.interval_years} {word['years']}"
+        years = DASH if device.interval_years is None else self._years(device.interval_years)
         return [
             Cell(word["model"], device.model or device.profile, 6, strong=True),
             Cell(word["meter_id"], device.id, 3),
@@ -142,7 +143,7 @@ class _Writer:
             *(Cell(f"{word['serial']} {word[side]}", number or DASH, 2, strong=True) for side, number in sides),
             Cell(
                 f"{word['year']}, {word['accuracy_class']}",
-                f"{device.year or DASH}, {device.accuracy_class or DASH}",
+                f"{device.year or DASH}, {self._point_or_comma(device.accuracy_class or DASH)}",
                 3,
             ),
             Cell(
@@ -150,7 +151,7 @@ class _Writer:
                 f"{device.phases or DASH}, {maximum}, {device.digits or DASH}",
                 3,
             ),
-            Cell(f"{word['verification']}: {word['verified']}", self._day(device.verified), 3),
+            Cell(word["verified"], self._day(device.verified), 3),
             Cell(word["interval"], years, 3),
             Cell(word["verify_by"], self._day(device.verify_by), 3, strong=True),
             Cell(word["certificate"], device.certificate or DASH, 3),
@@ -161,7 +162,7 @@ class _Writer:
 
     def _transformers(self, device: Device) -> list[Cell]:
         word, found = self._word, device.transformers
-        ratio = f"{Decimal(str(device.ratio)).normalize():f}"
+        ratio = self._ratio(device)
         if found is None:
             return [Cell(word["ratio"], f"{ratio} ({word['direct']})" if ratio == "1" else ratio, 6)]
         parts = (("ct", found.current), ("vt", found.voltage), ("serials", ", ".join(found.serial_numbers)))
@@ -185,7 +186,8 @@ class _Writer:
         difference = DASH
         if it.wire_wh is not None and it.display is not None:
             difference = f"{(display_wh(it.display) - it.wire_wh) / 1000:+.3f}"
-        return (f"{it.register_} ({name})", wire, it.display or DASH, difference, _short(it.raw))
+        numbers = map(self._point_or_comma, (wire, it.display or DASH, difference))
+        return (f"{it.register_} ({name})", *numbers, _short(it.raw))
 
     def _old(self, old: OldMeter) -> list[Section]:
         word, device = self._word, old.meter
@@ -197,7 +199,8 @@ class _Writer:
         cells = [
             Cell(word["model"], device.model or device.profile, 6, strong=True),
             Cell(word["meter_id"], device.id, 3),
-            Cell(f"{word['tariffs']}, {word['ratio']}", f"{device.tariffs}, {device.ratio}", 3),
+            Cell(word["tariffs"], str(device.tariffs), 1),
+            Cell(word["ratio"], self._ratio(device), 2),
             Cell(word["serial"], serial, 6, strong=True),
             Cell(word["reason"], old.reason, 6),
         ]
@@ -207,9 +210,23 @@ class _Writer:
     def _age(self, moment: datetime) -> str:
         """How much older than the act a stored reading is."""
         hours = (self._act.instant - moment).total_seconds() / 3600
-        return (
-            f", -{hours:.1f} h" if self._language == "en" and hours >= 1 else f", -{hours:.1f} ч" if hours >= 1 else ""
-        )
+        return f", {self._point_or_comma(f'{hours:.1f}')} {self._word['hours_before']}" if hours >= 1 else ""
+
+    def _years(self, count: int) -> str:
+        """`16 лет`, `4 года`, `21 год`; English has one form for one, and one for all others."""
+        last, teens = count % 10, count % 100 in (11, 12, 13, 14)
+        if self._language == "en":
+            form = "one" if count == 1 else "many"
+        else:
+            form = "one" if last == 1 and not teens else "few" if last in (2, 3, 4) and not teens else "many"
+        return f"{count} {self._word[f'years_{form}']}"
+
+    def _ratio(self, device: Device) -> str:
+        return self._point_or_comma(f"{Decimal(str(device.ratio)).normalize():f}")
+
+    def _point_or_comma(self, number: str) -> str:
+        """A number as the language writes it: the hash covers the one with a point (GOST 8.417: a comma in Russian)."""
+        return number.replace(".", ",") if self._language == "ru" else number
 
     def _seals(self) -> Section:
         word = self._word

@@ -1,9 +1,9 @@
-"""What a person types, as an act keeps it: functions of a text that raise ValueError where something else is wanted."""
+"""What a person types, as an act keeps it: functions of a text that raise Wanted where something else is wanted."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +15,34 @@ from drivers import profile as profiles
 from drivers.strict_yaml import ConfigError
 
 __all__ = [
-    "baudrate", "day", "display", "framing", "ground", "line", "meter_time", "name", "one_of", "profile", "ratio",
-    "seal_off", "seal_on", "secret", "transformers", "whole", "yes_or_no",
+    "WANTED", "Wanted", "baudrate", "day", "display", "framing", "ground", "line", "meter_time", "name", "one_of",
+    "profile", "ratio", "seal_off", "seal_on", "secret", "transformers", "whole", "yes_or_no",
 ]  # fmt: skip
+
+# What is wanted, in English; collector/acts/words/ has the same names for those who type.
+WANTED: Mapping[str, str] = {
+    "yes_or_no": "yes or no (да, нет)",
+    "day": "a day is YYYY-MM-DD or DD.MM.YYYY",
+    "display": "the digits of the display with its decimal mark, such as 15023.90",
+    "long": "at most twelve digits, and six behind the decimal mark",
+    "whole": "a whole number from {least} to {most}",
+    "ratio": "a decimal number above 0 such as 1 or 40 or 0.5",
+    "line": "1 to {most} printable characters (here: {count})",
+    "framing": "data bits 7 or 8, parity N, E or O, stop bits 1 or 2: 8N1, 7E1",
+    "one_of": "one of {names}",
+    "parts": "{names}, with semicolons between them",
+    "seal_on": "behind the place: intact for a seal that was there before, or nothing",
+    "seal_off": "behind the place: intact or broken, as it was found",
+}
+
+
+class Wanted(ValueError):
+    """Something else was typed than is wanted. `name`: of WANTED, which is the text; `facts`: what stands in it."""
+
+    def __init__(self, name: str, **facts: object) -> None:
+        super().__init__(WANTED[name].format(**facts))
+        self.name, self.facts = name, facts
+
 
 YES, NO = ("y", "yes", "да", "д", "true"), ("n", "no", "нет", "н", "false")
 
@@ -28,7 +53,7 @@ def yes_or_no(text: str) -> bool:
         return True
     if text.casefold() in NO:
         return False
-    raise ValueError("yes or no (да, нет)")
+    raise Wanted("yes_or_no")
 
 
 def day(text: str) -> str:
@@ -39,7 +64,7 @@ def day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise ValueError("a day is YYYY-MM-DD or DD.MM.YYYY") from None
+        raise Wanted("day") from None
 
 
 def display(text: str) -> str:
@@ -47,9 +72,9 @@ def display(text: str) -> str:
     plain = text.replace(",", ".").replace(" ", "")
     digits, _, places = plain.partition(".")
     if not digits.isdecimal() or not digits.isascii() or (places and not (places.isdecimal() and places.isascii())):
-        raise ValueError("the digits of the display with its decimal mark, such as 15023.90")
+        raise Wanted("display")
     if len(digits) > 12 or len(places) > 6 or plain.endswith("."):
-        raise ValueError("at most twelve digits, and six behind the decimal mark")
+        raise Wanted("long")
     return plain
 
 
@@ -58,7 +83,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or not text.isascii() or not least <= int(text) <= most:
-            raise ValueError(f"a whole number from {least} to {most}")
+            raise Wanted("whole", least=least, most=most)
         return int(text)
 
     return read
@@ -68,7 +93,7 @@ def ratio(text: str) -> int | float:
     """A decimal number above 0, a whole one without a point."""
     plain = text.replace(",", ".")
     if not plain.replace(".", "", 1).isdecimal() or not plain.isascii() or not Decimal(plain) or len(plain) > 13:
-        raise ValueError("a decimal number above 0 such as 1 or 40 or 0.5")
+        raise Wanted("ratio")
     number = Decimal(plain)
     return int(number) if number == number.to_integral_value() else float(number)
 
@@ -78,7 +103,7 @@ def line(most: int) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if not text or len(text) > most or not text.isprintable():
-            raise ValueError(f"1 to {most} printable characters (here: {len(text)})")
+            raise Wanted("line", most=most, count=len(text))
         return text
 
     return read
@@ -87,14 +112,14 @@ def line(most: int) -> Callable[[str], str]:
 def baudrate(text: str) -> int:
     """A speed of a serial line."""
     if not text.isdecimal() or int(text[:9]) not in BAUDRATES:
-        raise ValueError(f"one of {', '.join(map(str, BAUDRATES))}")
+        raise Wanted("one_of", names=", ".join(map(str, BAUDRATES)))
     return int(text)
 
 
 def framing(text: str) -> str:
     """Data bits, parity, stop bits."""
     if not re.fullmatch(r"[78][NEO][12]", text):
-        raise ValueError("data bits 7 or 8, parity N, E or O, stop bits 1 or 2: 8N1, 7E1")
+        raise Wanted("framing")
     return text
 
 
@@ -121,7 +146,7 @@ def one_of(names: Iterable[str]) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in names:
-            raise ValueError(f"one of {', '.join(names)}")
+            raise Wanted("one_of", names=", ".join(names))
         return text
 
     return read
@@ -135,7 +160,7 @@ def ground(text: str) -> str:
 def _parts(text: str, names: str, least: int) -> list[str]:
     parts = [part.strip() for part in text.split(";")]
     if not least <= len(parts) <= len(names.split(";")) or not all(parts[:least]):
-        raise ValueError(f"{names}, with semicolons between them")
+        raise Wanted("parts", names=names)
     for part in parts:
         if part:
             line(64)(part)
@@ -146,7 +171,7 @@ def seal_on(text: str) -> dict[str, Any]:
     """A seal that is set, or was there and stays."""
     number, kind, place, *was = _parts(text, "number;type;place;intact", 3)
     if was not in ([], ["intact"]):
-        raise ValueError("behind the place: intact for a seal that was there before, or nothing")
+        raise Wanted("seal_on")
     state = {"before": "intact", "after": "intact"} if was else {"before": None, "after": "set"}
     return {"number": number, "type": kind, "place": place, **state}
 
@@ -155,7 +180,7 @@ def seal_off(text: str) -> dict[str, Any]:
     """A seal that is taken off, and how it was found."""
     number, kind, place, *was = _parts(text, "number;type;place;intact|broken", 3)
     if was not in ([], ["intact"], ["broken"]):
-        raise ValueError("behind the place: intact or broken, as it was found")
+        raise Wanted("seal_off")
     return {"number": number, "type": kind, "place": place, "before": was[0] if was else "intact", "after": "removed"}
 
 

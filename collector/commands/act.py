@@ -14,15 +14,23 @@ import click
 
 from collector.acts import evidence
 from collector.acts.folder import ActFolder
-from collector.commands.act_flags import ANSWERS, given_answers, site_of
+from collector.commands.act_flags import answer_options, given_answers, site_of
+from collector.commands.counted import counted
+from collector.commands.groups import Group
 from collector.exits import CheckFailed, UsageFault
 from collector.model_act import Act, Kind, Language
 from collector.model_act_chain import ActFault, as_data, chain_faults, opened, written
 
-COMMANDS: dict[str, Kind] = {
-    "new": "commissioning", "replace": "replacement", "remove": "removal", "control": "control_reading",
-    "seal": "sealing", "unseal": "unsealing", "reprogram": "reprogramming", "refuse": "refusal",
-}  # fmt: skip
+COMMANDS: dict[str, tuple[Kind, str]] = {
+    "new": ("commissioning", "Commission a meter: it is read, checked, sealed, and admitted to billing or not."),
+    "replace": ("replacement", "Replace a meter: the old one's last readings, the new one's first."),
+    "remove": ("removal", "Remove a meter, with its last readings."),
+    "control": ("control_reading", "Read a meter for the record: wire and display side by side."),
+    "seal": ("sealing", "Set seals."),
+    "unseal": ("unsealing", "Take seals off."),
+    "reprogram": ("reprogramming", "Write down what was changed in a meter."),
+    "refuse": ("refusal", "Refuse a meter, on coded grounds."),
+}
 
 Command = Callable[..., Any]
 
@@ -32,12 +40,12 @@ folder_option = click.option(
 gateway_option = click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml; none on a laptop without a gateway."
 )
-central_option = click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="central.yaml: look at the centre's acts."
+either_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml or central.yaml."
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def act() -> None:
     """Acts: commissioning, replacement, removal and what else is signed at a meter."""
 
@@ -45,7 +53,7 @@ def act() -> None:
 # ----------------------------------------------------------------------------- making one
 
 
-def _making(function: Command) -> Command:
+def _making(kind: Kind, function: Command) -> Command:
     for decorate in reversed([
         gateway_option,
         folder_option,
@@ -53,7 +61,7 @@ def _making(function: Command) -> Command:
         click.option("--time-zone", metavar="Z", help="Without gateway.yaml.  [default: this machine's]"),
         click.option("--answers", type=click.Path(path_type=Path), metavar="FILE", help="YAML with answers."),
         click.option("--no-input", is_flag=True, help="Ask nobody; what is not given must have a proposal."),
-        *ANSWERS,
+        *answer_options(kind),
     ]):  # fmt: skip
         function = decorate(function)
     return function
@@ -70,9 +78,8 @@ def _make(kind: Kind, **options: Any) -> None:
     begin(kind, site, given, _folder(folder, config_file), ask=not no_input and sys.stdin.isatty())
 
 
-for _name, _kind in COMMANDS.items():
-    _help = f"Make an act of kind {_kind}."
-    act.add_command(click.command(_name, help=_help)(_making(partial(_make, _kind))))
+for _name, (_kind, _help) in COMMANDS.items():
+    act.add_command(click.command(_name, help=_help)(_making(_kind, partial(_make, _kind))))
 
 
 @act.command()
@@ -110,7 +117,7 @@ def resume(
 
 @act.command("list")
 @folder_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml or central.yaml.")
+@either_option
 @click.option("--point", help="Of this point only.")
 @click.option("--held", is_flag=True, help="At the centre: those that were not taken, with the reason.")
 @click.option(
@@ -136,15 +143,17 @@ def list_(
     from collector.commands.output import show
 
     columns = ("number", "kind", "made", "point", "meter", "serial_number", "admitted", "grounds", "hash")
-    show(form, columns, (_row(item) for item in found))  # type: ignore[arg-type]  # click has checked the choice
+    people = ("number", "kind", "made", "point", "meter", "admitted", "grounds")
+    rows = (_row(item, item.made[:16].replace("T", " ") if form == "table" else item.made) for item in found)
+    show(form, columns, rows, people=people)  # type: ignore[arg-type]  # click has checked the choice
 
 
-def _row(item: Act) -> list[str]:
+def _row(item: Act, made: str) -> list[str]:
     device, decision = item.subject, item.decision
     serial_number = device.serial_number.plate or device.serial_number.wire or ""
     admitted = "yes" if decision.admitted else "no"
     return [
-        item.number, item.kind, item.made, item.point, device.id, serial_number, admitted,
+        item.number, item.kind, made, item.point, device.id, serial_number, admitted,
         " ".join(decision.grounds), item.hash,
     ]  # fmt: skip
 
@@ -152,7 +161,7 @@ def _row(item: Act) -> list[str]:
 @act.command()
 @click.argument("number")
 @folder_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml or central.yaml.")
+@either_option
 @click.option("--format", "form", type=click.Choice(["json"]), default="json", show_default=True)
 def show(number: str, folder: Path | None, config_file: Path | None, form: str) -> None:  # noqa: ARG001 - one form
     """One act, by its number or the path of its file, as JSON."""
@@ -162,7 +171,7 @@ def show(number: str, folder: Path | None, config_file: Path | None, form: str) 
 @act.command("print")
 @click.argument("number")
 @folder_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml or central.yaml.")
+@either_option
 @click.option("--language", type=click.Choice(get_args(Language)), help="Of the page.  [default: the act's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="The PDF.  [default: NUMBER.pdf]; - for stdout.")
 def print_(
@@ -186,7 +195,7 @@ def print_(
 
 @act.command()
 @folder_option
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="gateway.yaml or central.yaml.")
+@either_option
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def verify(folder: Path | None, config_file: Path | None, files: tuple[Path, ...]) -> None:
     """Check hashes, chains, photos, scans: of FILES, of the folder, or of the centre. Ends with 5 for faults."""
@@ -203,9 +212,11 @@ def verify(folder: Path | None, config_file: Path | None, files: tuple[Path, ...
     for text in faults:
         click.echo(text)
     if faults:
-        raise CheckFailed(f"{len(faults)} faults in {len(acts)} acts")
+        raise CheckFailed(f"{counted(len(faults), 'fault')} in {counted(len(acts), 'act')}")
     points = len({item.point for item in acts})
-    click.echo(f"{len(acts)} acts of {points} points: hashes, chains and photos are right", err=True)
+    click.echo(
+        f"{counted(len(acts), 'act')} of {counted(points, 'point')}: hashes, chains and photos are right", err=True
+    )
 
 
 def _of_files(files: Iterable[Path]) -> tuple[list[Act], list[str]]:
@@ -256,7 +267,7 @@ def export(
     from collector.acts.durable_files import put
 
     put(out, b"".join(written(item) + b"\n" for item in acts))
-    click.echo(f"{len(acts)} acts in {out}", err=True)
+    click.echo(f"{counted(len(acts), 'act')} in {out}", err=True)
 
 
 @act.command("import")

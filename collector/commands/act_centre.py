@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
 
 from collector.central.acts import ActReceipt, ActStore, Due
-from collector.central.engine import open_engine
+from collector.central.engine import opened_engine
 from collector.central.registry import Registry
 from collector.central.store import open_store
 from collector.clock import SystemClock
+from collector.commands.counted import counted
 from collector.commands.output import Format, show
 from collector.config import load_central
 from collector.exits import CheckFailed, UsageFault
@@ -29,15 +30,8 @@ MOST_FILE = 256 << 20
 @contextmanager
 def _store(config_file: Path) -> Iterator[ActStore]:
     config = load_central(config_file)
-    engine = open_engine(config)
-    try:
-        series = open_store(config)
-        try:
-            yield ActStore(Registry(engine), series, config.time_zone)
-        finally:
-            series.close()
-    finally:
-        engine.dispose()
+    with opened_engine(config) as engine, closing(open_store(config)) as series:
+        yield ActStore(Registry(engine), series, config.time_zone)
 
 
 def imported(config_file: Path, files: Sequence[Path], form: Format) -> None:
@@ -48,7 +42,8 @@ def imported(config_file: Path, files: Sequence[Path], form: Format) -> None:
             _take(store, where, text, f"file:{path.name}", now) for path in files for where, text in read_acts(path)
         ]
     columns = ("number", "point", "outcome", "reason", "hash")
-    show(form, columns, ([it.number, it.point, it.outcome, it.reason, it.hash] for it in receipts))
+    rows = ([it.number, it.point, it.outcome, it.reason, it.hash] for it in receipts)
+    show(form, columns, rows, people=columns[:-1])
     odd = [it for it in receipts if it.outcome in ("held", "refused")]
     if odd:
         raise CheckFailed(f"{len(odd)} of {len(receipts)} acts were not taken; `meterline act list --held` shows why")
@@ -85,11 +80,13 @@ def listed(config_file: Path, point: str | None, held: bool, verification_due: i
         if verification_due is not None:
             zone = load_central(config_file).time_zone
             today = local_date(from_millis(SystemClock().millis()), zone)
-            show(form, Due._fields, store.verification_due(today, verification_due))
+            nothing = f"no meter has to be verified within {counted(verification_due, 'day')}"
+            show(form, Due._fields, store.verification_due(today, verification_due), nothing=nothing)
             return
         found = store.acts(point=point, held=held)
     columns = ("number", "kind", "made", "point", "meter", "admitted", "state", "reason")
-    show(form, columns, ([*_row(act), state, reason] for act, state, reason in found))
+    nothing = "no act is held" if held else "there are no acts yet"
+    show(form, columns, ([*_row(act), state, reason] for act, state, reason in found), nothing=nothing)
 
 
 def _row(act: Act) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ import click
 from collector.acts.finishing import Box
 from collector.acts.meter_questions import Site
 from collector.acts.said import Wired
+from collector.commands.this_zone import given_or_this_zone
 from collector.config import load_gateway
 from collector.config_fields import read_secret
 from collector.exits import UsageFault
-from collector.localtime import zone
-from collector.model_act import Language
+from collector.model_act import Kind, Language
 from drivers import strict_yaml
 
 # name of the answer -> what it is; docs/acts.md has the same list.
@@ -52,11 +50,27 @@ LISTS = {
 }  # fmt: skip
 FLAGS = {"no_wire": "Do not read the meter over the wire."}
 
-ANSWERS: list[Callable[[Any], Any]] = [
-    *(click.option(f"--{name.replace('_', '-')}", name, help=text) for name, text in SINGLE.items()),
-    *(click.option(o, name, metavar=m, help=text, multiple=True) for name, (o, m, text) in (PAIRS | LISTS).items()),
-    *(click.option(f"--{name.replace('_', '-')}", name, is_flag=True, help=text) for name, text in FLAGS.items()),
-]
+# Of the meter that goes, and of a refusal: taken by every kind, as a file of answers is, shown where they are asked.
+_OF_THE_OLD = {"reason", "use_stored", "old_displays", *(name for name in SINGLE if name.startswith("old_"))}
+
+
+def answer_options(kind: Kind) -> list[Callable[[Any], Any]]:
+    """The options of the command that makes an act of this kind."""
+    unseen = set() if kind in ("replacement", "removal") else set(_OF_THE_OLD)
+    if kind != "refusal":
+        unseen.add("grounds")
+    return [
+        *(click.option(_flag(name), name, help=text, hidden=name in unseen) for name, text in SINGLE.items()),
+        *(
+            click.option(flag, name, metavar=form, help=text, multiple=True, hidden=name in unseen)
+            for name, (flag, form, text) in (PAIRS | LISTS).items()
+        ),
+        *(click.option(_flag(name), name, is_flag=True, help=text) for name, text in FLAGS.items()),
+    ]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -129,13 +143,9 @@ def _secret(path: Path) -> bytes:
 
 
 def _zone(name: str | None) -> str:
-    """As given, else this machine's: the place of a zone's file is its name."""
-    if name is not None:
-        try:
-            return zone(name).key
-        except ValueError as error:
-            raise UsageFault(f"--time-zone: {error}") from None
-    for text in (os.environ.get("TZ", "").lstrip(":"), os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]):
-        with suppress(ValueError):
-            return zone(text).key
-    raise UsageFault("--time-zone: this machine's is not known, and an act says local time with its offset; give it")
+    found = given_or_this_zone(name)
+    if found is None:
+        raise UsageFault(
+            "--time-zone: this machine's is not known, and an act says local time with its offset; give it"
+        )
+    return found

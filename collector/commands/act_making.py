@@ -91,7 +91,7 @@ def run(
                 made = make(journal.answers["kind"], number, answers, wire=head, site=place.site, folder=folder)
             except BaseException:
                 journal.close()
-                say(f"every answer is kept: meterline act resume {number}")
+                say(answers.words.said["kept"].format(number=number))
                 raise
         told = {key: answers.beforehand(key) for key in ("baudrate", "framing", "password_file", "meter_time")}
         extra = {key: value for key, value in told.items() if value is not None}

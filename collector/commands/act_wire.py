@@ -89,13 +89,14 @@ class Head:
             return None
         for payload in newest_payloads(self._config.spool.path):
             for snapshot in open_envelope(payload).snapshots or ():
-                if isinstance(snapshot, BadSnapshot) or snapshot.meter != meter or snapshot.failure is not None:
+                if isinstance(snapshot, BadSnapshot) or snapshot["meter"] != meter or snapshot.get("failure"):
                     continue
-                registers = {code: (wh, snapshot.raw.get(code, "")) for code, wh in snapshot.registers.items()}
+                raw = snapshot.get("raw", {})
+                registers = {code: (wh, raw.get(code, "")) for code, wh in snapshot.get("registers", {}).items()}
                 found = {code: pair for code, pair in registers.items() if code.startswith(OF_ACT)}
                 if found:
-                    serial_number = snapshot.serial_number
-                    return Said(snapshot.asked, serial_number, snapshot.clock, None, found, source="stored")
+                    serial_number, clock = snapshot.get("serial_number"), snapshot.get("clock")
+                    return Said(snapshot["asked"], serial_number, clock, None, found, source="stored")
         return None
 
     def _hold(self, line: str) -> None:

@@ -10,11 +10,12 @@ import click
 from collector import daemon, log
 from collector.central import service
 from collector.clock import SystemClock
+from collector.commands.groups import Group
 from collector.commands.registry import config_option
 from collector.config import load_central
 
 
-@click.group()
+@click.group(cls=Group)
 def central() -> None:
     """The central daemon."""
 

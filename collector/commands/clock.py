@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from collector.clock import Clock, SystemClock
+from collector.commands.groups import Group
 from collector.commands.read import tracing
 from collector.config_fields import BAUDRATES, read_secret
 from collector.edge.meter_clock import MeterTime, from_instant, parse_clock
@@ -42,7 +43,7 @@ from drivers.table import driver
 RIGHT = 2  # seconds: a clock of whole seconds, asked for over a wire, cannot be shown to be nearer
 
 
-@click.group(help="A meter's own clock.")
+@click.group(cls=Group, help="A meter's own clock.")
 def clock() -> None:
     """The group."""
 

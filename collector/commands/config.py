@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from collector.commands.groups import Group
+from collector.commands.layout import fitting, screen
 from collector.config import check_file, load_gateway
 from collector.edge.plan import LinePlan, plans
 from drivers.table import Planned
@@ -18,7 +21,7 @@ from drivers.table import Planned
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group(help="Check a configuration; plan its lines in milliseconds.")
+@click.group(cls=Group, help="Check a configuration; plan its lines in milliseconds.")
 def config() -> None:
     """The group."""
 
@@ -41,42 +44,45 @@ def plan(file: Path, form: str) -> None:
     if form == "json":
         click.echo(json.dumps({"schema": 1, "lines": [_as_json(line) for line in found]}, indent=1))
     else:
-        console = Console(highlight=False, markup=False)
+        console = screen()
         for line in found:
-            console.print(_as_table(line))
+            console.print(fitting(console, partial(_as_table, line), _GIVING_WAY))
     for line in found:
         for warning in line.warnings:
             click.echo(f"warning: {warning}", err=True)
 
 
-def _as_table(line: LinePlan) -> Table:
+# On a narrow screen, in this order: what gateway.yaml says too.
+_GIVING_WAY = ("profile", "every s", "speed")
+
+
+def _as_table(line: LinePlan, without: Sequence[str]) -> Table:
     title = f"{line.line.name}  {line.line.port}  {line.share:.1%} of its time"
     table = Table(title=title, title_justify="left", show_footer=True, box=box.SIMPLE)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
-    table.add_column("meter", "all", overflow="fold")
-    table.add_column("profile", overflow="fold")
-    for name, footer in (
-        ("speed", ""),
-        ("requests", ""),
-        ("ms", f"{line.interval:.0f}"),
-        ("every s", ""),
-        ("share", f"{line.share:.1%}"),
-        ("0:00 ms", f"{line.boundary:.0f}"),
-    ):
+    footers = {
+        "meter": "all", "profile": "", "speed": "", "requests": "", "ms": f"{line.interval:.0f}", "every s": "",
+        "share": f"{line.share:.1%}", "0:00 ms": f"{line.boundary:.0f}",
+    }  # fmt: skip
+    shown = [name for name in footers if name not in without]
+    for name in shown:
         # A number is never cut, however narrow the terminal: names fold.
-        table.add_column(name, footer, justify="left" if name in ("speed", "requests") else "right", no_wrap=True)
+        text = name in ("meter", "profile", "speed", "requests")
+        whole = name not in ("meter", "profile")
+        table.add_column(name, footers[name], justify="left" if text else "right", no_wrap=whole, overflow="fold")
     for it in line.meters:
         wire = not line.line.port.startswith("tcp://")
-        table.add_row(
-            it.meter.id,
-            it.meter.profile.id,
-            f"{it.meter.baudrate} {it.meter.framing}" if wire else "",
-            "\n".join(step.text for step in it.requests),
-            "\n".join(f"{step.milliseconds:.1f}" for step in it.requests) if wire else f"{it.interval:.0f}",
-            f"{it.meter.interval // 1000}",
-            f"{it.share:.2%}",
-            f"{it.boundary:.0f}",
-        )
+        cells = {
+            "meter": it.meter.id,
+            "profile": it.meter.profile.id,
+            "speed": f"{it.meter.baudrate} {it.meter.framing}" if wire else "",
+            "requests": "\n".join(step.text for step in it.requests),
+            "ms": "\n".join(f"{step.milliseconds:.1f}" for step in it.requests) if wire else f"{it.interval:.0f}",
+            "every s": f"{it.meter.interval // 1000}",
+            "share": f"{it.share:.2%}",
+            "0:00 ms": f"{it.boundary:.0f}",
+        }
+        table.add_row(*(cells[name] for name in shown))
     return table
 
 

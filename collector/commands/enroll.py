@@ -8,15 +8,10 @@ from pathlib import Path
 import click
 
 from collector import localtime
+from collector.commands.this_zone import this_zone
 from collector.credentials import kit
 from collector.credentials.folder import OWNERS, Folder, Trouble
 from collector.exits import UsageFault
-
-
-def this_zone() -> str:
-    """This computer's time zone, by the link that systemd and Debian keep (localtime(5)); UTC where there is none."""
-    target = str(Path("/etc/localtime").resolve())
-    return target.partition("/zoneinfo/")[2] or "UTC"
 
 
 @click.command(short_help="Make a new gateway's user, secrets and gateway.yaml.")
@@ -41,7 +36,7 @@ def this_zone() -> str:
     "--out", type=click.Path(file_okay=False, path_type=Path),
     help="With --passwords: a new folder for the gateway's files.  [default: NAME]",
 )  # fmt: skip
-@click.option("--time-zone", default=this_zone, help="Of its meters.  [default: this computer's]")
+@click.option("--time-zone", default=lambda: this_zone() or "UTC", help="Of its meters.  [default: this computer's]")
 @click.option("--renew", is_flag=True, help="Give a new password to a gateway whose files were taken to it.")
 def enroll(
     *,

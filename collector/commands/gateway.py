@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from datetime import date
 from pathlib import Path
 
 import click
 
-from collector import control, localtime
+from collector import control
 from collector.clock import SystemClock
+from collector.commands.counted import counted
 from collector.commands.enroll import enroll
+from collector.commands.groups import Group
+from collector.commands.moment import instant
 from collector.config import load_gateway, spool_of
 from collector.config_fields import milliseconds
 from collector.exits import UsageFault
@@ -22,7 +23,7 @@ CONFIG = click.option(
 )
 
 
-@click.group(help="The edge daemon and its spool.")
+@click.group(cls=Group, help="The edge daemon and its spool.")
 def gateway() -> None:
     """The group."""
 
@@ -56,14 +57,14 @@ def run(file: Path, verbose: bool, log_format: str | None) -> None:
 def resend(file: Path, since: str | None) -> None:
     """Works beside the running daemon and without one."""
     config = load_gateway(file)
-    after = None if since is None else instant(since, config.time_zone)
+    after = None if since is None else instant(since, "--since", config.time_zone)
     try:
         count = control.resend(config.spool.path, after)
     except control.NotRunning:
         from collector.spool import resend_beside
 
         count = resend_beside(config.spool.path, after)
-    click.echo(f"{count} batches will be sent again")
+    click.echo(f"{counted(count, 'batch')} will be sent again")
 
 
 @gateway.command(help="Let go of one line, so that another command can have its port. Ctrl-C gives it back.")
@@ -81,8 +82,8 @@ def pause(file: Path, line: str, lasting: str, resume: bool) -> None:
     seconds = _seconds(lasting)
     click.echo(f"line {line}: waiting for the asking under way", err=True)
     hold = control.pause(spool, line, seconds)
-    click.echo(f"line {line} is free for {lasting}; Ctrl-C gives it back", err=True)
     try:
+        click.echo(f"line {line} is free for {lasting}; Ctrl-C gives it back", err=True)
         time.sleep(seconds)
     except KeyboardInterrupt:
         pass
@@ -101,16 +102,6 @@ def reload(file: Path) -> None:
             click.echo(f"{word}: {', '.join(names)}")
     if found.restart:
         click.echo(f"changed too, and counts from the next start: {', '.join(found.restart)}", err=True)
-
-
-def instant(text: str, zone: str) -> int:
-    """A time, or a date's midnight in `zone`, in milliseconds. Raises UsageFault."""
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return localtime.to_millis(localtime.midnight(date.fromisoformat(text), zone))
-        return localtime.to_millis(localtime.parse_time(text))
-    except ValueError as error:
-        raise UsageFault(f"--since: {error}; a date such as 2026-11-01 is possible too") from None
 
 
 def _seconds(text: str) -> float:

@@ -11,21 +11,23 @@ from itertools import chain, islice
 from typing import Literal
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from collector.central.spreadsheet import guarded
+from collector.commands.layout import laid_out, screen
 
 Format = Literal["table", "csv", "json"]
 Cell = str | int | Decimal | None
 
 # A table is laid out when all its rows are known; a long one comes in parts of this many rows.
 _PART = 1000
-# Not a terminal: as wide as the widest row, so that nothing is folded or cut in a file.
-_WIDE = 100_000
 
 format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="For people, or for programs.",
 )
 
 
@@ -69,15 +71,10 @@ def _json(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False, emoji=False)
+    console = screen()
     for part in _parts(iter(rows)):
-        table = Table(box=None, pad_edge=False)
-        for number, column in enumerate(columns):
-            right = all(isinstance(row[number], Decimal | int | None) for row in part)
-            table.add_column(column, justify="right" if right else "left", overflow="fold")
-        for row in part:
-            table.add_row(*map(_text, row))
-        console.print(table)
+        right = [all(isinstance(row[place], Decimal | int | None) for row in part) for place in range(len(columns))]
+        console.print(laid_out(columns, [list(map(_text, row)) for row in part], right, console.width))
 
 
 def _parts(rows: Iterator[Sequence[Cell]]) -> Iterator[list[Sequence[Cell]]]:

@@ -6,7 +6,9 @@ All but `check` run with the base dependencies; `check` runs the proofs through 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -14,6 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from collector.commands.counted import counted
+from collector.commands.folding import folded
+from collector.commands.groups import Group
+from collector.commands.layout import fitting, screen
 from collector.commands.meaning import meaning
 from collector.commands.profile_proof import proof
 from collector.exits import CheckFailed
@@ -25,7 +31,7 @@ from drivers.profile_table import markdown_table
 from drivers.strict_yaml import ConfigError
 
 
-@click.group(help="Meter profiles and how each is proven.")
+@click.group(cls=Group, help="Meter profiles and how each is proven.")
 def profile() -> None:
     pass
 
@@ -45,7 +51,10 @@ def list_(form: str) -> None:
     elif form == "markdown":
         click.echo(markdown_table(known), nl=False)
     else:
-        Console(highlight=False, markup=False).print(_list_table(known))
+        console = screen()
+        console.print(fitting(console, partial(_list_table, known), ("caveats", "serial")))
+        told = "proof: of the energy that is billed; *: bytes of a sibling with the same registers"
+        click.echo(folded(told, sys.stdout))
 
 
 def _summary(item: Profile) -> dict[str, Any]:
@@ -66,27 +75,27 @@ def _summary(item: Profile) -> dict[str, Any]:
     }
 
 
-def _list_table(known: Iterable[Profile]) -> Table:
+def _list_table(known: Iterable[Profile], without: Sequence[str]) -> Table:
+    rows = [
+        {
+            "profile": item.id,
+            "meter": item.model.split(" (")[0],
+            "phases": str(item.phases),
+            "tariffs": str(item.tariffs or 1),
+            "serial": "none" if item.serial == "none" else "yes",
+            "proof": item.proof_kind + ("*" if item.proven.device else ""),
+            "caveats": str(len(item.all_caveats)),
+        }
+        for item in known
+    ]
+    shown = [name for name in rows[0] if name not in without]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("profile", style="cyan", no_wrap=True)
-    table.add_column("meter")
-    for name in ("phases", "tariffs"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("serial", no_wrap=True)
-    table.add_column("proof", no_wrap=True)
-    table.add_column("caveats", justify="right", no_wrap=True)
-    for item in known:
-        table.add_row(
-            item.id,
-            item.title.split(",")[0].split(" (")[0],
-            str(item.phases),
-            str(item.tariffs or 1),
-            "none" if item.serial == "none" else "yes",
-            item.proof_kind + ("*" if item.proven.device else ""),
-            str(len(item.all_caveats)),
-        )
-    table.caption = "proof: of the energy that is billed; *: bytes of a sibling with the same registers"
-    table.caption_justify = "left"
+    for name in shown:
+        right = name in ("phases", "tariffs", "caveats")
+        style = "cyan" if name == "profile" else None
+        table.add_column(name, style=style, justify="right" if right else "left", no_wrap=name != "meter")
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
     return table
 
 
@@ -213,7 +222,8 @@ def check(names: tuple[str, ...]) -> None:
         wrong = list(failures(item))
         failed += wrong
         if not wrong:
-            click.echo(f"{item.id}: {len(item.proof)} proofs hold, energy {item.proven.label}")
+            hold = "holds" if len(item.proof) == 1 else "hold"
+            click.echo(f"{item.id}: {counted(len(item.proof), 'proof')} {hold}, energy {item.proven.label}")
     if failed:
         raise CheckFailed("profile check failed\n" + "\n".join(failed))
 

@@ -9,6 +9,7 @@ import click
 import yaml
 
 from collector import recording
+from collector.commands.counted import counted
 from collector.exits import CheckFailed
 from collector.localtime import rfc3339
 from drivers import profile as profiles
@@ -56,7 +57,8 @@ def proof(file: Path, name: str, source: str | None, device: str | None) -> None
     click.echo(as_yaml(found), nl=False)
     given = sorted({value for one in found for value in one.gives})
     click.echo(
-        f"meterline: {len(found)} proofs, of {', '.join(given)}; look at serial numbers before publishing", err=True
+        f"meterline: {counted(len(found), 'proof')}, of {', '.join(given)}; look at serial numbers before publishing",
+        err=True,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,19 @@ def as_json(asked: Asked) -> dict[str, Any]:
         "registers": _registers(asked.readout.registers),
         "frozen": {month: _registers(registers) for month, registers in sorted(asked.frozen.items())},
     } | ({"quality": list(asked.readout.quality)} if asked.readout.quality else {})
+
+
+def waiting(what: str, *, quiet: bool) -> AbstractContextManager[object]:
+    """A line on stderr with the time that has passed, on a terminal alone: at 300 baud a readout takes a minute."""
+    if quiet or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.add_task(what, total=None)
+    return progress
 
 
 def show(asked: Asked) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +13,12 @@ from pathlib import Path
 import click
 
 from collector import localtime
-from collector.central.engine import open_engine
+from collector.central.engine import opened_engine
 from collector.central.evidence import Quarantined, quarantined
 from collector.central.registry import Registry
 from collector.central.store import open_store
 from collector.central.store.series import Kind, Row, SeriesStore
+from collector.commands.moment import Moment, millis, moment
 from collector.commands.output import Cell, Format, format_option, show
 from collector.commands.registry import config_option
 from collector.config import load_central
@@ -52,27 +52,26 @@ def readings(
     """What the series hold, sorted by meter, time and register."""
     if frozen and rejected:
         raise UsageFault("--frozen and --rejected: one of them at a time")
-    window = Window(_moment(start, "--from"), _moment(end, "--to"))
+    window = Window(
+        None if start is None else moment(start, "--from"),
+        None if end is None else moment(end, "--to"),
+    )
     config = load_central(config_file)
-    with ExitStack() as stack:
-        engine = open_engine(config)
-        stack.callback(engine.dispose)
+    with opened_engine(config) as engine:
         registry = Registry(engine)
         zones = Zones(registry.zones(), config.time_zone)
         meters = None if meter is None else [meter]
         if rejected:
-            connection = stack.enter_context(engine.connect())
-            widest = window.widest(zones)
-            rows = quarantined(connection, meters, *widest)
-            show(form, REJECTED, _rejected(row for row in rows if window.holds(row.time, zones.of(row.meter))))
+            with engine.connect() as connection:
+                rows = quarantined(connection, meters, *window.widest(zones))
+                show(form, REJECTED, _rejected(row for row in rows if window.holds(row.time, zones.of(row.meter))))
             return
         if meter is not None and meter not in registry.meters([meter]):
             raise UsageFault(
                 f"--meter: {meter!r} is not in the registry; `meterline registry list` shows those that are"
             )
-        store = open_store(config)
-        stack.callback(store.close)
-        show(form, READINGS, _readings(_stored(store, meters, frozen, window, zones)))
+        with closing(open_store(config)) as store:
+            show(form, READINGS, _readings(_stored(store, meters, frozen, window, zones)))
 
 
 @dataclass(frozen=True)
@@ -90,40 +89,23 @@ class Zones:
 class Window:
     """From <= time < to. A date is another instant in each zone; None is no bound."""
 
-    start: date | int | None
-    end: date | int | None
+    start: Moment | None
+    end: Moment | None
 
     def holds(self, time: int | None, zone: str) -> bool:
         """Whether a time lies inside; what has no time does so when there are no bounds."""
-        start, end = _millis(self.start, zone), _millis(self.end, zone)
         if time is None:
-            return start is None and end is None
-        return (start is None or start <= time) and (end is None or time < end)
+            return self.start is None and self.end is None
+        after = self.start is None or millis(self.start, zone) <= time
+        return after and (self.end is None or time < millis(self.end, zone))
 
     def widest(self, zones: Zones) -> tuple[int | None, int | None]:
         """The bounds that hold those of every zone."""
         names = {zones.default, *zones.known.values()}
-        starts, ends = ([_millis(moment, name) for name in names] for moment in (self.start, self.end))
         return (
-            None if self.start is None else min(start for start in starts if start is not None),
-            None if self.end is None else max(end for end in ends if end is not None),
+            None if self.start is None else min(millis(self.start, name) for name in names),
+            None if self.end is None else max(millis(self.end, name) for name in names),
         )
-
-
-def _moment(text: str | None, option: str) -> date | int | None:
-    if text is None:
-        return None
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return date.fromisoformat(text)
-        return localtime.to_millis(localtime.parse_time(text))
-    except ValueError as error:
-        raise UsageFault(f"{option}: {error}; a date such as 2026-11-01 is possible too") from None
-
-
-@lru_cache(maxsize=1024)
-def _millis(moment: date | int | None, zone: str) -> int | None:
-    return localtime.to_millis(localtime.midnight(moment, zone)) if isinstance(moment, date) else moment
 
 
 def _stored(store: SeriesStore, meters: list[str] | None, frozen: bool, window: Window, zones: Zones) -> Iterator[Row]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from contextlib import ExitStack
-from datetime import date
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from collector import localtime
-from collector.central.engine import open_engine
+from collector.central.engine import opened_engine
 from collector.central.rebuild import absent
 from collector.central.rebuild import rebuild as carry_again
 from collector.central.registry import Registry
@@ -22,10 +20,13 @@ from collector.central.store import open_store
 from collector.central.store.series import Check, SeriesStore
 from collector.central.worker import Counts
 from collector.clock import SystemClock
+from collector.commands.counted import counted
+from collector.commands.groups import Group
+from collector.commands.moment import instant
 from collector.commands.output import Format, format_option, show
 from collector.commands.registry import config_option
 from collector.config import CentralConfig, load_central
-from collector.exits import CheckFailed, UsageFault
+from collector.exits import CheckFailed
 from collector.inbox_beside import InboxBeside
 
 COLUMNS = ("check", "state", "text")
@@ -33,7 +34,7 @@ SOME = 64  # batches, and as many again: seconds of work, and enough that no los
 DAY = 86_400_000  # ms; contract, Time series: so far may a reading's time lie ahead of its arrival
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """The time series: check them, write them again from the spool."""
 
@@ -63,7 +64,7 @@ def rebuild(config_file: Path, start: str | None) -> None:
     started again.
     """
     config = load_central(config_file)
-    since = 0 if start is None else _moment(start, config.time_zone) - DAY
+    since = 0 if start is None else instant(start, "--from", config.time_zone) - DAY
     with ExitStack() as stack:
         parts = _open(config, stack)
         total = parts.spool.count(since)
@@ -90,10 +91,8 @@ class _Parts(NamedTuple):
 
 def _open(config: CentralConfig, stack: ExitStack) -> _Parts:
     spool = stack.enter_context(InboxBeside(config.data / "spool.db"))
-    engine = open_engine(config)
-    stack.callback(engine.dispose)
-    series = open_store(config)
-    stack.callback(series.close)
+    engine = stack.enter_context(opened_engine(config))
+    series = stack.enter_context(closing(open_store(config)))
     return _Parts(series, Registry(engine), spool)
 
 
@@ -104,7 +103,9 @@ def _series(parts: _Parts) -> Check:
     batches = parts.spool.some_settled(SOME)
     given, missing = absent(batches, parts.registry, parts.store, oldest)
     if not missing:
-        return Check("series", True, f"{given} values of {len(batches)} batches of the spool are all there")
+        return Check(
+            "series", True, f"{counted(given, 'value')} of {counted(len(batches), 'batch')} of the spool are all there"
+        )
     first = missing[0]
     return Check(
         "series",
@@ -113,12 +114,3 @@ def _series(parts: _Parts) -> Check:
         f"{first.register} of {first.meter} at {localtime.rfc3339(first.time)}; "
         "`meterline store rebuild` writes them again",
     )
-
-
-def _moment(text: str, zone: str) -> int:
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return localtime.to_millis(localtime.midnight(date.fromisoformat(text), zone))
-        return localtime.to_millis(localtime.parse_time(text))
-    except ValueError as error:
-        raise UsageFault(f"--from: {error}; a date such as 2026-11-01 is possible too") from None

@@ -68,13 +68,17 @@ FIELDS = {
     "number": "2026-000002", "kind": None, "date and time with offset": "12:00:00 (UTC+03:00)", "place": "Ленина, 12",
     "utility": "generic", "contract": "D-17", "account": "10001", "address": "ул. Ленина, 12", "flat": "14b",
     "point": "kv1", "place of installation": "щит на этаже 4", "serial, wire": "00002", "serial, plate": "0002",
-    "model": "ABB B23", "year": "2024", "accuracy class": "0.5S", "phases": "3, 65 A, 6", "profile": "abb-b23",
+    "model": "ABB B23", "year": "2024", "accuracy class": {"ru": "2024, 0,5S", "en": "2024, 0.5S"},
+    "phases": "3, 65 A, 6", "profile": "abb-b23",
     "digest": str(device()["digest"]), "line and address": "gw-lenina-12, riser-1, 1",
-    "verified": {"ru": "01.03.2025", "en": "2025-03-01"}, "interval": "16",
+    "verified": {"ru": "01.03.2025", "en": "2025-03-01"}, "interval": {"ru": "16 лет", "en": "16 years"},
     "verify by": {"ru": "01.03.2041", "en": "2041-03-01"}, "certificate": "C-AB/2025", "current transformer": "150/5",
     "voltage transformer": "10000/100", "their serials": "77001, 77002", "multiplier": "40",
-    "register": "1.8.1 (T1)", "value over the wire": "5.000", "value on the display": "5.00", "difference": "+0.000",
-    "raw bytes": "00", "meter clock": "2026-10-10 11:59:57", "its offset": "-3", "final readings": "120.000",
+    "register": "1.8.1 (T1)", "value over the wire": {"ru": "5,000", "en": "5.000"},
+    "value on the display": {"ru": "5,00", "en": "5.00"}, "difference": {"ru": "+0,000", "en": "+0.000"},
+    "raw bytes": "00", "meter clock": "2026-10-10 11:59:57", "its offset": "-3",
+    "final readings": {"ru": "120,000", "en": "120.000"},
+    "unit": {"ru": "Конечные показания, кВт·ч", "en": "Final readings, kWh"},
     "old meter": "m1", "old serial": "00001", "reason": "плановая замена", "seal number": "A123",
     "seal type": "пломба", "seal place": "крышка зажимов", "seal after": {"ru": "установлена", "en": "set"},
     "representative": "Ivanov", "consumer": "Petrov", "refused to sign": {"ru": "отказался", "en": "refused to sign"},
@@ -110,7 +114,19 @@ def test_a_stored_reading_is_marked_with_its_age(tmp_path: Path) -> None:
     made = full(old_meter=old(t1="120.0", t2="15.0", source="stored", read_at="2026-10-18T11:48:00+03:00"))
     text = text_of(page(made, "en"), tmp_path)
     assert "LAST STORED READING" in text
-    assert "-48.2 h" in text
+    assert "48.2 h before the act" in text
+    assert "48,2 ч до акта" in text_of(page(made, "ru"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("years", "ru", "en"),
+    [(1, "1 год", "1 year"), (4, "4 года", "4 years"), (12, "12 лет", "12 years"), (21, "21 год", "21 years"),
+     (24, "24 года", "24 years"), (40, "40 лет", "40 years")],
+)  # fmt: skip
+def test_years_are_counted_as_each_language_counts(years: int, ru: str, en: str, tmp_path: Path) -> None:
+    block = full().subject.model_dump(by_alias=True) | {"interval_years": years}
+    for language, wanted in (("ru", ru), ("en", en)):
+        assert f"{wanted} " in text_of(page(full(meter=block), language), tmp_path)
 
 
 HUGE = ('«ЖК "Северный" & <Ко>», ул. 40-летия Победы, корп. 7/2, подъезд 12 🏠 ' * 6)[:300].strip()
@@ -181,10 +197,11 @@ def test_the_command_prints_in_the_acts_own_language_or_another(tmp_path: Path) 
 
 
 def test_words_stand_in_every_language_and_are_all_used() -> None:
-    used = "".join(path.read_text() for path in Path("collector/acts").glob("*.py"))
+    places = [*Path("collector/acts").glob("*.py"), *Path("collector/commands").glob("act_*.py")]
+    used = "".join(path.read_text() for path in places)
     texts = words("ru")
     for name in texts.page:
         stem = name.rpartition("_")[0] or name
         assert f'"{name}"' in used or f"'{name}'" in used or f"{stem}_" in used or f'"{stem}"' in used, name
-    for name in texts.questions:
-        assert f'"{name}"' in used, name
+    for name in (*texts.questions, *texts.said):
+        assert f'"{name}"' in used or f"'{name}'" in used, name

@@ -9,7 +9,7 @@ from collector.clock import SystemClock
 from collector.edge.asking import MeterSetup
 from collector.edge.line import Line, LineSetup
 from collector.model import Snapshot
-from drivers.dialogue import character_seconds, silence
+from drivers.dialogue import Ask, character_seconds, silence
 from drivers.modbus import plan
 from drivers.profile import load
 from hil.household import Household
@@ -29,7 +29,9 @@ def minimum(profile: str) -> float:
     """Seconds on the wire for one meter: requests (8 bytes), thinking, answers (5 + 2 bytes a register), silences."""
     character = character_seconds(BAUDRATE, FRAMING)
     meter = setup(1, profile)
-    blocks = plan(meter.profile, meter.interval_codes, baudrate=BAUDRATE, framing=FRAMING, turnaround=TURNAROUND)
+    codes = meter.interval_codes
+    ask = Ask("1", codes, serial=False, clock=False, baudrate=BAUDRATE, framing=FRAMING, turnaround=TURNAROUND)
+    blocks = plan(meter.profile, ask)
     return sum((8 + 5 + 2 * block.count) * character + TURNAROUND + silence(BAUDRATE) for block in blocks)
 
 

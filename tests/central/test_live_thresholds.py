@@ -23,6 +23,7 @@ from tests.central.books import own_utility
 from tests.central.building import ASKED, IMPORTED, ZONE, batch, bring, point, snapshot
 from tests.central.test_worker import Hall
 
+pytestmark = pytest.mark.usefixtures("database")
 STRICT = Checks.model_validate({"clock": "30s"})
 DAY = 86_400_000
 

@@ -37,6 +37,19 @@ def append(box: Outbox, class_: str = "interval", *, size: int = 3000, now: int 
     return box.append(class_, encoder(size), count=count, first=now - 1000, last=now, now=now)
 
 
+def keys(entries: list[Entry]) -> list[int]:
+    return [entry.sequence for entry in entries]
+
+
+def fill_until_evicted(box: Outbox, wanted: int = 1) -> list[Entry]:
+    """Append interval batches until so many have been evicted; all that were appended."""
+    made = []
+    while box.state(NOW).evicted < 10 * wanted:
+        made.append(append(box))
+        assert len(made) < 2000
+    return made
+
+
 def rows(path: Path, table: str = "outbox") -> list[dict[str, Any]]:
     """The table as it stands in a file that nobody has open, or a running spool has committed."""
     with sqlite3.connect(path) as connection:

@@ -169,6 +169,7 @@ class OutboxMachine(RuleBasedStateMachine):
         """An append may have let some go: by the rules, or the model does not follow."""
         if not changed:
             return
+        self.written()  # receipts first: what is deleted by the same append has counted by then
         found = {row["sequence"]: row for row in rows(self.path)}
         newest = max(self.batches)
         receipted = [n for n, batch in self.batches.items() if batch.state == RECEIPTED]
@@ -188,9 +189,8 @@ class OutboxMachine(RuleBasedStateMachine):
             stone = tombstone(self.spool, number, COUNT, self.batches[number].at - 1000, self.batches[number].at)
             assert found[number]["payload"] == stone
             self.batches[number] = replace(
-                self.batches[number], evicted=True, state=WAITING, sha256=found[number]["sha256"], before=None
+                self.batches[number], evicted=True, state=WAITING, sha256=found[number]["sha256"]
             )
-        self.written()
 
     lost_before = 0  # snapshots of tombstones that have been deleted since
 

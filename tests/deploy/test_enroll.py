@@ -26,10 +26,18 @@ from tests.deploy.shipped import DEPLOY, ROOT, Broker, files, run_setup, secret
 ACL = (DEPLOY / "mosquitto" / "acl").read_text()
 
 
-@pytest.fixture
-def variable(tmp_path: Path) -> Path:
-    folder = tmp_path / "variable"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("setup") / "variable"
     run_setup(folder, "--broker", "127.0.0.1")
+    return folder
+
+
+@pytest.fixture
+def variable(made: Path, tmp_path: Path) -> Path:
+    """What it made, for one test: a copy with the same owners, modes and times."""
+    folder = tmp_path / "variable"
+    subprocess.run(["cp", "-a", made, folder], check=True)
     return folder
 
 

@@ -13,11 +13,19 @@ import pytest
 from tests.deploy.shipped import DEPLOY, files, run_setup, secret
 
 
-@pytest.fixture
-def variable(tmp_path: Path) -> Path:
-    folder = tmp_path / "variable"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("setup") / "variable"
     run_setup(folder, "--broker", "broker.example.org,192.0.2.7")
     run_setup(folder, "gateway", "gw-a", "gw-b")
+    return folder
+
+
+@pytest.fixture
+def variable(made: Path, tmp_path: Path) -> Path:
+    """What it made, for one test: a copy with the same owners, modes and times."""
+    folder = tmp_path / "variable"
+    subprocess.run(["cp", "-a", made, folder], check=True)
     return folder
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from collector.edge.control import Holds
 from collector.exits import UsageFault
 from hil.tcp import TcpMeters
 from tests.broker import eventually, free_port
+from tests.edge.hurry import each_second
 from tests.opponents.wires import Pty
 from tests.system.daemons import PROFILE, CountingMeter, Register, rows
 
@@ -64,8 +65,10 @@ class Box:
 
     @contextmanager
     def running(self) -> Iterator[GatewayConfig]:
-        config, stop = load_gateway(self.file), threading.Event()
-        reread: Callable[[], GatewayConfig] = lambda: load_gateway(self.file)  # noqa: E731 - its type is wanted
+        def reread() -> GatewayConfig:
+            return each_second(load_gateway(self.file))
+
+        config, stop = reread(), threading.Event()
 
         def work() -> None:
             daemon.run(config, SystemClock(), stop, synced=lambda: True, reread=reread)

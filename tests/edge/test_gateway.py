@@ -19,7 +19,7 @@ from collector.config import GatewayConfig, load_gateway
 from collector.edge import gateway as daemon
 from collector.edge import timekeeping
 from collector.edge.gateway import Gateway
-from collector.edge.health import farewell, fitting, health, spool_state
+from collector.edge.health import Reporter, farewell, fitting, health, spool_state
 from collector.edge.timekeeping import ADVICE, HOLD, LOOK, Timekeeping
 from collector.edge.window import Window
 from collector.messages import MAX_PAYLOAD, decode_batch, decode_status, encode
@@ -29,9 +29,16 @@ from collector.spool import Outbox, OutboxState, SpoolFull, SpoolUnusable
 from drivers import profile
 from hil.tcp import TcpMeters
 from tests.broker import Mosquitto, Relay, eventually
+from tests.edge.hurry import SetClock, each_second
 from tests.system.daemons import PROFILE, CountingMeter, Register
 
 GATEWAY = "gw-1"
+AFTER_MIDNIGHT = 1_793_480_460_000  # 2026-11-01 00:01 in Moscow: a boundary snapshot is due, then interval readings
+
+
+@pytest.fixture(autouse=True)
+def _a_status_is_looked_for_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reporter.__init__, "__defaults__", (0.1,))  # seconds; five, where a status costs something
 
 
 @pytest.fixture
@@ -98,7 +105,7 @@ def configured(folder: Path, broker: str, port: int, meters: list[CountingMeter]
         "schema": "1", "gateway": GATEWAY, "time_zone": "Europe/Moscow", "interval": "5s",
         "mqtt": {"url": broker}, "spool": {"path": "spool.db", "max_mb": "8"}, "lines": [line], **more,
     }))  # fmt: skip
-    return load_gateway(folder / "gateway.yaml")
+    return each_second(load_gateway(folder / "gateway.yaml"))
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def running(config: GatewayConfig, *, synced: bool = True) -> Iterator[None]:
 
     def work() -> None:
         try:
-            daemon.run(config, SystemClock(), stop, synced=lambda: synced)
+            daemon.run(config, SetClock(AFTER_MIDNIGHT), stop, synced=lambda: synced)
         except BaseException as error:
             faults.append(error)
             raise
@@ -288,11 +295,12 @@ def test_a_broken_connection_says_offline_and_the_next_one_online_again(
     assert len(connections) >= 2
 
 
+@pytest.mark.parametrize("trouble", [SpoolUnusable, SpoolFull])
 def test_a_spool_that_cannot_be_used_is_in_the_status_and_ends_nothing(
-    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trouble: type[Exception], broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: Any) -> Any:
-        raise SpoolUnusable("the disk is gone")
+        raise trouble("the disk is gone")
 
     with centre(broker) as it, meters() as (members, port):
         monkeypatch.setattr(Outbox, "state", gone)

@@ -11,7 +11,7 @@ from collector.edge.asking import MeterSetup
 from collector.localtime import from_millis, zone
 from collector.messages import encode
 from collector.model import Batch
-from drivers.dialogue import character_seconds, silence
+from drivers.dialogue import Ask, character_seconds, silence
 from drivers.modbus import plan
 from drivers.profile import load
 from tests.edge.virtual import MINUTE, TURNAROUND, Building, meter, meters, of
@@ -260,7 +260,7 @@ def test_a_boundary_of_a_clock_nobody_vouched_for_is_asked_again_within_a_minute
 def wire_minimum(setup: MeterSetup) -> float:
     """Seconds that one interval reading takes on the wire, at the least."""
     character, quiet = character_seconds(9600, "8N1"), silence(9600)
-    blocks = plan(setup.profile, setup.interval_codes, baudrate=9600, framing="8N1", turnaround=TURNAROUND)
+    blocks = plan(setup.profile, Ask("1", setup.interval_codes, serial=False, clock=False, turnaround=TURNAROUND))
     return sum((8 + 5 + 2 * block.count) * character + TURNAROUND + quiet for block in blocks)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from collector.edge.line import Line, LineSetup
 from drivers import mercury
 from drivers.dialogue import Done, character_seconds
-from drivers.meter_side import MeterSide, Wiring
+from drivers.meter_side import Held, MeterSide, Wiring
+from drivers.obis import TARIFFS, TOTAL
 from tests.bench.mercury import FRAME_END, METERS, minimum
 from tests.edge.virtual import MINUTE, Bus, Spool, VirtualClock, meter
 
@@ -34,10 +37,20 @@ class MercuryBus(Bus):
             side = self.sides.get(simulated.address)
             if side is None:
                 side = self.sides[simulated.address] = mercury.meter(simulated.profile, simulated.address, Wiring())
-            outcome = side.hear(simulated.held(self.clock.millis()), data, heard)
+            outcome = side.hear(_adding_up(simulated.held(self.clock.millis())), data, heard)
             for say in outcome.frame if isinstance(outcome, Done) else ():
                 self._count += 1
                 heapq.heappush(self._due, (heard + FRAME_END + len(say.data) * character, self._count, say.data))
+
+
+def _adding_up(held: Held) -> Held:
+    """The same with totals that are the sums of their tariffs, as a Mercury's are."""
+
+    def total(registers: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**registers, TOTAL: sum(registers[code] for code in TARIFFS)}
+
+    closings = tuple(replace(closing, registers=total(closing.registers)) for closing in held.frozen)
+    return replace(held, registers=total(held.registers), frozen=closings)
 
 
 def run(count: int, interval: int, minutes: int) -> tuple[MercuryBus, Spool]:

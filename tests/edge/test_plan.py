@@ -14,6 +14,7 @@ from collector.config import load_gateway
 from collector.edge.plan import plans
 from collector.edge.setup import meter_setup
 from drivers import modbus
+from drivers.dialogue import Ask
 
 GATEWAY: dict[str, Any] = {
     "schema": "1",
@@ -61,14 +62,9 @@ def test_the_plan_is_what_the_driver_will_ask(tmp_path: Path) -> None:
     (line,) = plans(load_gateway(written(tmp_path, meters=1)))
     (meter,) = line.meters
     setup = meter_setup(meter.meter)
-    asked = modbus.plan(
-        setup.profile,
-        setup.interval_codes,
-        baudrate=9600,
-        framing="8N1",
-        turnaround=setup.profile.line.turnaround,
-    )
-    assert meter.requests == asked
+    thinks = setup.profile.line.turnaround
+    ask = Ask("1", tuple(setup.interval_codes), serial=False, clock=False, turnaround=thinks)
+    assert meter.requests == modbus.plan(setup.profile, ask)
 
 
 def test_a_plan_that_takes_more_than_its_interval_is_warned_of(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class Broker:
         self.connected = True
         self.taken: list[bytes] = []
 
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+    def publish(
+        self, topic: str, payload: bytes, retain: bool = False, unheard: Callable[[], None] | None = None
+    ) -> bool:
         assert (topic, retain) == (f"meterline/v1/{GATEWAY}/readings", False)
         if self.connected:
             self.taken.append(payload)
@@ -185,7 +187,7 @@ def test_a_broker_that_takes_no_more_is_not_asked_for_more(bench: Bench) -> None
     fill(bench.outbox, 5)
     room = iter([True, True, False, AssertionError("asked after a no")])
 
-    def publish(topic: str, payload: bytes, retain: bool = False) -> bool:
+    def publish(topic: str, payload: bytes, retain: bool = False, unheard: Callable[[], None] | None = None) -> bool:
         answer = next(room)
         assert isinstance(answer, bool)
         return answer

@@ -7,20 +7,10 @@ import pytest
 from collector.edge.wire import Wire
 from drivers import mercury
 from drivers.dialogue import Dialogue, NoAnswer, Send, silence
-from tests.edge.test_wire import EPSILON, FakeClock, FakePort, ask, frame, rests, typed
+from tests.edge.timed_port import EPSILON, FakeClock, FakePort, ask, frame, rests, typed
 
 TEST = bytes.fromhex("01 00 00 20")  # Incotex, "System of commands" 12.2020, appendix A: channel test of meter 1
 LATER = 0.02  # seconds that a meter thinks
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def port(clock: FakeClock) -> FakePort:
-    return FakePort(clock)
 
 
 def adapter(port: FakePort, *, echoes: bool, answers: bool = True, echo_after: float = 0.0) -> None:

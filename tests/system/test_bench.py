@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.cli import main
 from tests.broker import Mosquitto, eventually
 from tests.system.daemons import ROOT, Daemon
 
@@ -90,11 +91,14 @@ def test_a_stuck_register_is_found_by_the_truth_and_by_nothing_else(tmp_path: Pa
         (STUCK.replace("stuck", "rust"), "a fault is one of echo"),
     ],
 )
-def test_a_bench_with_a_mistake_is_refused_with_its_line(text: str, place: str, tmp_path: Path) -> None:
+def test_a_bench_with_a_mistake_is_refused_with_its_line(
+    text: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "bench.yaml").write_text(text)
-    done = meterline("simulate", tmp_path / "bench.yaml", "--for", "1s")
-    assert done.returncode == 2
-    assert place in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        main(["simulate", str(tmp_path / "bench.yaml"), "--for", "1s"])
+    assert ended.value.code == 2
+    assert place in capsys.readouterr().err
 
 
 def test_the_bench_says_where_its_lines_are_and_what_happened(tmp_path: Path) -> None:

@@ -40,14 +40,14 @@ def test_the_demos_acts_are_taken_and_change_the_registry(tmp_path: Path) -> Non
         with Centre(config, clock):
             gateway.start()
             try:
-                table = demo_acts.sign(tmp_path, flats, clock, acts)
+                rows = demo_acts.sign(tmp_path, flats, clock, acts)
                 asked = {name for line in gateway.figures().meters.values() for name in line}
             finally:
                 gateway.stop()
         hanging = {point: items[-1].meter for point, items in Registry(engine).segments().items()}
         series.close()
         engine.dispose()
-    assert table.row_count == 3
+    assert [row[0] for row in rows] == [f"demo-2026-00000{number}" for number in (1, 2, 3)]
     flat = flats[0]
     assert hanging == {"lenina-12-attic": "lenina-12-attic-1", flat.point: f"{flat.meter_id}-2"}
     assert {"lenina-12-attic-1", f"{flat.meter_id}-2"} <= asked

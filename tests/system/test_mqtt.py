@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -477,3 +478,30 @@ def test_a_connection_that_never_lasts_is_tried_more_and_more_slowly(monkeypatch
 def test_the_constants_keep_their_order() -> None:
     assert mqtt.LONGEST_DELAY <= 60 < mqtt_attempt.STUCK
     assert mqtt_attempt.IN_FLIGHT < mqtt_attempt.MOST_WAITING
+
+
+def test_that_nobody_is_subscribed_is_told_of_each_message_of_its_own(broker: Mosquitto) -> None:
+    """However the broker's word and the end of `publish` fall: the identifier is known only when `publish` ends."""
+    told: list[int] = []
+    with (
+        peer(Settings(broker.url, protocol="5")) as a,
+        peer(Settings(broker.url, client_id="b"), subscriptions=["heard/#"]) as b,
+    ):
+        a.until_connected()
+        b.until_connected()
+        for number in range(200):
+            topic = "heard" if number % 3 else "nobody"
+            eventually(partial(a.connection.publish, topic, b"x", unheard=partial(told.append, number)))
+        assert a.connection.publish("nobody", b"x")  # of this one nobody wants to know
+        eventually(lambda: not a.connection.waiting and len(b.messages) >= 133)
+        eventually(lambda: len(told) == 67)
+    assert sorted(told) == list(range(0, 200, 3))
+
+
+def test_an_older_broker_says_of_no_message_that_nobody_heard_it(broker: Mosquitto) -> None:
+    told: list[int] = []
+    with peer(Settings(broker.url, protocol="3.1.1")) as a:
+        a.until_connected()
+        assert a.connection.publish("nobody", b"x", unheard=lambda: told.append(1))
+        eventually(lambda: not a.connection.waiting)
+    assert told == []

@@ -18,9 +18,7 @@ from hil.line import Kind, Wire
 from hil.meter import VirtualMeter
 from tests.opponents import servers
 from tests.opponents.wires import NullModem, Pty
-from tests.system.test_read_iec import Read, read
-
-__all__ = ["read"]  # a fixture
+from tests.system.reading import Read
 
 SERIAL = "38395190"
 

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collector.cli import main
 from collector.clock import SystemClock
 from drivers.meter_side import Wiring
 from drivers.profile import Profile, load
 from hil.household import Household
 from hil.line import Kind, Wire
 from hil.meter import VirtualMeter
+from tests.system.reading import Read
 
 METERS = Path(__file__).resolve().parents[1] / "data" / "meters"
 OPTICAL, SESSION = METERS / "test-iec.yaml", METERS / "test-iec-session.yaml"
-PATIENCE = 120.0
-
-Read = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Read:
-    """The command: its exit status, stdout, stderr."""
-    monkeypatch.setenv("TZ", "Europe/Moscow")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["read", *map(str, arguments)])
-        said = capsys.readouterr()
-        status = int(ended.value.code or 0)
-        if status:
-            assert said.out == ""
-        return status, said.out, said.err
-
-    return run
 
 
 def meter(path: Path, address: str = "", **wiring: Any) -> VirtualMeter:
@@ -87,11 +67,11 @@ def test_an_optical_meter_is_read_with_its_frozen_month_on_every_kind_of_port(ki
     assert set(frozen) == {"1.8.0", "1.8.1", "1.8.2"}
 
 
-@pytest.mark.parametrize("address", ["0201", "0202"])
-def test_meters_on_one_wire_are_read_by_their_address_through_a_session(address: str, rs485: Wire, read: Read) -> None:
-    status, out, _ = read("--profile", SESSION, "--port", rs485.path, "--address", address, "--format", "json")
-    assert status == 0
-    assert json.loads(out)["address"] == address
+def test_meters_on_one_wire_are_read_by_their_address_through_a_session(rs485: Wire, read: Read) -> None:
+    for address in ("0201", "0202"):
+        status, out, _ = read("--profile", SESSION, "--port", rs485.path, "--address", address, "--format", "json")
+        assert status == 0
+        assert json.loads(out)["address"] == address
     status, _, err = read("--profile", SESSION, "--port", rs485.path, "--address", "0203")
     assert status == 3
     assert "check the meter's address, speed and framing" in err

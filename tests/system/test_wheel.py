@@ -39,9 +39,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def installed(wheel: Path, extra: str, folder: Path) -> Path:
     """The `meterline` of a new environment in which there is nothing but the wheel and what it asks for."""
-    venv.create(folder / "env", with_pip=True)
-    pip = folder / "env" / "bin" / "pip"
-    done = run(pip, "install", "--quiet", f"{wheel}{extra}", cwd=folder)
+    venv.create(folder / "env", with_pip=False)  # ours can install into it
+    pip = (sys.executable, "-m", "pip", "--python", folder / "env", "--disable-pip-version-check")
+    done = run(*pip, "install", "--quiet", "--no-compile", f"{wheel}{extra}", cwd=folder)
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached to install what the wheel asks for")
     assert done.returncode == 0, done.stderr
