@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from threading import Event
 from typing import Literal
@@ -12,7 +14,7 @@ from collector import daemon
 from collector.clock import SystemClock
 from collector.config_fields import BAUDRATES, milliseconds
 from collector.edge.transport import open_port, parse_port
-from collector.exits import UsageFault
+from collector.exits import Unreachable, UsageFault
 from hil.characters import Setting
 from hil.ends import KINDS, LISTEN, Kind, client_end
 from hil.ports import Port
@@ -89,11 +91,11 @@ def record(
     kind: Kind | Literal["none"] = client or ("tcp" if parse_port(port).scheme == "tcp" else "pty")
     stop = daemon.until_signal()
     try:
-        stream = file.open("x", encoding="ascii", buffering=1)
+        stream = file.open("xb", buffering=0)  # a line that the disk did not take is not tried again at the end
     except OSError as error:
         raise UsageFault(f"{file}: cannot be made: {error.strerror}") from None
     with stream:
-        recorder = Recorder(lambda line: print(line, file=stream), clock)
+        recorder = Recorder(_into(stream, file), clock)
         try:
             line = open_port(port, setting.baudrate, framing)
         except BaseException:
@@ -109,6 +111,21 @@ def record(
                     break
     if tap.failed is not None:
         raise tap.failed
+
+
+def _into(stream: FileIO, file: Path) -> Callable[[str], None]:
+    """What writes a line to the file. Raises Unreachable where the disk does not take the whole of it."""
+
+    def write(line: str) -> None:
+        data = f"{line}\n".encode("ascii")
+        try:
+            lost = "no room is left" if stream.write(data) < len(data) else ""
+        except OSError as error:
+            lost = error.strerror or str(error)
+        if lost:
+            raise Unreachable(f"{file}: {lost}; the recording ends in its last whole line, record again with room")
+
+    return write
 
 
 def _seconds(text: str) -> float:

@@ -17,7 +17,8 @@ from itertools import pairwise
 from types import TracebackType
 
 from collector.clock import Clock
-from collector.edge.transport import PortError, Transport
+from collector.edge.transport import Transport
+from collector.exits import Unreachable
 from collector.recording import CAME, SAID, Spoken, written
 from drivers import passwords
 from hil.characters import Setting
@@ -32,7 +33,7 @@ OVER = 1500  # milliseconds after which a message has ended: no protocol here le
 class Recorder:
     """Writes a conversation down, turn by turn, without passwords. Used by several threads.
 
-    `write` gets lines without their end.
+    `write` gets lines without their end, and raises Unreachable where they cannot be kept.
     """
 
     def __init__(self, write: Callable[[str], None], clock: Clock) -> None:
@@ -107,11 +108,11 @@ def _cut(pieces: tuple[Spoken, ...], data: bytes) -> tuple[Spoken, ...]:
 class Tap:
     """Between `port`, which a client opens, and `line`, which leads to the meters; both are closed at the end.
 
-    Use as a context: it carries while the context is open. `failed`: the PortError by which the line was lost.
+    Use as a context: it carries while the context is open. `failed`: how the line, or the recording, was lost.
     """
 
     def __init__(self, port: Port, line: Transport, recorder: Recorder) -> None:
-        self.failed: PortError | None = None
+        self.failed: Unreachable | None = None
         self.ended = threading.Event()
         self._port, self._line, self._recorder = port, line, recorder
         self._set: Setting | None = None  # as the client has set its end, since it said something
@@ -132,7 +133,10 @@ class Tap:
         self._end()
         for thread in self._threads:
             thread.join()
-        self._recorder.close()
+        try:
+            self._recorder.close()
+        except Unreachable as lost:
+            self.failed = self.failed or lost
         self._port.close()
         self._line.close()
         for end in (self._stop_read, self._stop_write):
@@ -146,7 +150,7 @@ class Tap:
         try:
             while not self.ended.is_set():
                 carry()
-        except PortError as error:
+        except Unreachable as error:
             self.failed = error
         finally:
             if not self.ended.is_set():

@@ -141,26 +141,25 @@ class Bound(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """A register of one meter through its part of the period, in units of the last billed place.
+    """A register of one meter through its part of the period, in units of the last billed place. See `stretch_of`.
 
-    `turned`: what has to be added to its end, because the dial began again from 0; else 0. Made by `stretch_of`.
+    `turned`: what has to be added to its end, because the dial began again from 0; else 0. `came`: how far the dial
+    came; None where an end is not known. `ratio`: what is billed of it, by the transformers.
     """
 
     segment: Segment
     start: Bound
     end: Bound
     turned: int
-
-    @property
-    def came(self) -> int | None:
-        """How far the dial came; None where an end is not known."""
-        start, end = self.start.units, self.end.units
-        return None if start is None or end is None else end - start + self.turned
+    came: int | None
+    ratio: Decimal
 
 
 def stretch_of(case: Case, segment: Segment, start: Bound, end: Bound) -> Stretch:
     """A stretch between two ends."""
-    return Stretch(segment, start, end, _turned(case, segment, start, end))
+    turned = _turned(case, segment, start, end)
+    came = None if start.units is None or end.units is None else end.units - start.units + turned
+    return Stretch(segment, start, end, turned, came, _ratio_of(case, segment))
 
 
 @lru_cache(maxsize=16)
@@ -200,10 +199,10 @@ def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
     if not stretches:
         return None
     units, transformed = 0, Decimal(0)  # of the last billed place
-    for stretch in stretches:
-        if (came := stretch.came) is None:
+    for _, _, _, _, came, ratio in stretches:
+        if came is None:
             return None
-        if (ratio := ratio_of(case, stretch.segment)) == 1:
+        if ratio == 1:
             units += came
         else:
             transformed = EXACT.add(transformed, EXACT.multiply(Decimal(came), ratio))
@@ -212,7 +211,7 @@ def consumption(case: Case, stretches: Sequence[Stretch]) -> Decimal | None:
     return kwh(units, case.utility.decimals)
 
 
-def ratio_of(case: Case, segment: Segment) -> Decimal:
+def _ratio_of(case: Case, segment: Segment) -> Decimal:
     """What a meter's kWh are multiplied by: the point's ratio, and of one that was taken down meanwhile its own."""
     if hangs_at_closing(segment, case.closing.at):
         return case.point.ratio

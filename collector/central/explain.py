@@ -32,7 +32,6 @@ from collector.central.month_path import path_of, sentences
 from collector.central.store.series import Row, TimedValue
 from collector.central.tariff_hours import advances
 from collector.exits import UsageFault
-from collector.localtime import rfc3339
 from drivers.strict_yaml import ConfigError
 from drivers.values import kilo
 
@@ -55,7 +54,7 @@ def explain(books: Books, point: str, period: str) -> Iterator[str]:
         answers = responses.given(connection, period, row.utility, row.account)
     for entries, proof in zip(versions.values(), proofs, strict=True):
         yield from _register(books, entries, proof, links)
-    yield from map(_answered, answers)
+    yield from (_answered(answer, proofs[0]["point"]["time_zone"]) for answer in answers)
     yield from _month(books, newest)
 
 
@@ -78,7 +77,8 @@ def _register(
     row = entry.reading
     zone = proof["point"]["time_zone"]
     yield f"{row.point}, account {row.account}, {row.utility}, {row.period}: {row.label} ({row.register_})"
-    yield f"  {_kwh(row.end_kwh)} is {row.status}; consumption {_kwh(row.consumption_kwh)}; quality {row.quality}"
+    used = "not known" if row.consumption_kwh is None else _kwh(row.consumption_kwh)
+    yield f"  {_kwh(row.end_kwh)} is {row.status}; consumption {used}; quality {row.quality}"
     first, last = (wall(proof["point"][name], zone) for name in ("opening", "closing"))
     yield f"  the period runs from {first} to {last} ({zone}); utility profile {proof['utility']['digest']}"
     for segment in proof["segments"]:
@@ -89,13 +89,13 @@ def _register(
     if not entry.findings:
         yield "  no check had anything to say"
     if decision := proof.get("decision"):
-        when = rfc3339(decision["at"])
+        when = wall(decision["at"], zone)
         yield f"  decided: {decision['verdict']} by {decision['who']} at {when}: {decision['reason']}"
     carried = proof.get("carried", {}) if entry.carried is None else json.loads(entry.carried)
     months = ", ".join(f"{month} {' '.join(used)}" for month, used in sorted(carried.get("months", {}).items()))
     yield f"  months: {months or 'none before'}"
     for version in entries:
-        yield from _version(version, links)
+        yield from _version(version, links, zone)
     yield from _sent(books.out, entry)
 
 
@@ -125,7 +125,7 @@ def _bound(name: str, proof: Mapping[str, Any] | None, code: str, zone: str) -> 
         yield f"{name}: {kilo(proof['wh'])} kWh, from the act of {wall(proof['time'], zone)}"
     elif method == "manual":
         entered = proof["entered"]
-        at = rfc3339(entered["at"])
+        at = wall(entered["at"], zone)
         yield f"{name}: {kilo(proof['wh'])} kWh, told at {wall(proof['time'], zone)} ({entered['source']})"
         yield f"  entered by {entered['who']} at {at}" + (f": {entered['reason']}" if entered["reason"] else "")
     elif method == "estimated":
@@ -175,16 +175,16 @@ def _arithmetic(entry: Entry, proof: Mapping[str, Any]) -> Iterator[str]:
         yield f"  consumption: the sum over {len(proof['segments'])} meters x {row.ratio} = {_kwh(row.consumption_kwh)}"
 
 
-def _version(entry: Entry, links: Mapping[str, chain.Link]) -> Iterator[str]:
+def _version(entry: Entry, links: Mapping[str, chain.Link], zone: str) -> Iterator[str]:
     row = entry.reading
     what = canonical({"period": row.period, "utility": row.utility, "revision": row.revision})
     link = links.get(what)
-    by = "" if link is None else f", closed by {link.who or 'nobody noted'} at {rfc3339(link.at)}, link {link.id}"
+    by = "" if link is None else f", closed by {link.who or 'nobody noted'} at {wall(link.at, zone)}, link {link.id}"
     yield f"  r{row.revision}: {_kwh(row.end_kwh)} {row.status}{by}; digest {entry.digest}"
 
 
-def _answered(item: responses.Response) -> str:
-    when = rfc3339(item.at)
+def _answered(item: responses.Response, zone: str) -> str:
+    when = wall(item.at, zone)
     why = f": {item.reason}" if item.reason else ""
     return (
         f"{item.utility} {item.verdict} what account {item.account} was sent with r{item.revision}{why} "
@@ -256,7 +256,8 @@ def _hours(utility: str, values: Mapping[str, Sequence[TimedValue]], zone: str, 
     hours: dict[str, dict[str, int]] = {}
     expected: dict[str, set[str]] = {}
     for step in advances(last_day, calendar, zone):
-        local = localtime.from_millis(step.end - 1).astimezone(localtime.zone(zone)).replace(minute=0)
+        # By its middle: an hour's step that ends some seconds into the next one is that hour's.
+        local = localtime.from_millis((step.start + step.end) // 2).astimezone(localtime.zone(zone)).replace(minute=0)
         named = f"{local:%Y-%m-%d %H:%M}-{local + timedelta(hours=1):%H:%M}"
         came = hours.setdefault(named, dict.fromkeys(values, 0))
         for code, wh in step.came.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from collector.central.asking_checks import ASKING_CHECKS, Asking, offset
-from collector.central.case import Case, Stretch, hangs_at_closing, kwh, ratio_of
+from collector.central.case import Case, Stretch, hangs_at_closing, kwh
 from collector.central.edge_value import CLOCK, HOUR, NOTHING_SEEN, SUSPECT, VALID, Doubt, Kept, wall
 from collector.central.tariff_hours import switched
 from collector.central.usage_checks import too_much, unusual, zero
@@ -32,10 +32,10 @@ PointCheck = Callable[[Case, Mapping[str, Sequence[Stretch]]], Iterable[tuple[st
 def backwards(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Doubt]:
     """A dial that ends below its start, and did not turn over."""
     for stretch in stretches:
-        segment, start, end, _ = stretch
+        segment, start, end, turned, _, _ = stretch
         if start.units is None or end.units is None or end.time is None or end.units >= start.units:
             continue
-        if not stretch.turned:
+        if not turned:
             low, high = (kwh(bound.units, case.utility.decimals) for bound in (end, start))
             named = f"{code} of {segment.meter or 'the point'}"
             text = f"{named} ends with {low} kWh, below the {high} kWh that it started from"
@@ -73,10 +73,9 @@ def replaced(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
     if len(stretches) < 2:
         return
     parts = []
-    for segment, start, end, _ in stretches:
+    for segment, start, end, _, _, ratio in stretches:
         dials = (kwh(bound.units, case.utility.decimals) for bound in (start, end))
         low, high = ("?" if dial is None else f"{dial:f}" for dial in dials)
-        ratio = ratio_of(case, segment)
         times = "" if ratio == case.point.ratio else f" x {ratio}"
         parts.append(f"{segment.meter} from {low} to {high} kWh{times}")
     at = stretches[-1].segment.from_ms

@@ -19,10 +19,10 @@ def too_much(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Do
     """More than the meter can carry: Imax x U x phases x hours."""
     unit = UNIT[case.utility.decimals]
     for stretch in stretches:
-        segment, start, end, _ = stretch
-        if stretch.came is None or start.time is None or end.time is None:
+        segment, start, end, _, came, _ = stretch
+        if came is None or start.time is None or end.time is None:
             continue
-        came = stretch.came * unit
+        came *= unit
         most = most_in(case.devices[segment.meter].growth, start.time, end.time) + unit
         if came > most:
             named = f"{code} of {segment.meter or 'the point'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -254,6 +255,22 @@ def test_listening_only_writes_what_another_master_and_its_meters_say(tmp_path: 
         os.close(master)
         os.close(slave)
     assert [(it.direction, it.data) for it in parse(capture.read_text(), "")] == [(CAME, b"/LGZ5\r\n")]
+
+
+def test_a_recording_for_which_there_is_no_room_ends_with_a_word_and_not_as_if_it_were_whole(tmp_path: Path) -> None:
+    capture = tmp_path / "heard.txt"
+    master, slave = os.openpty()
+    try:
+        with started("record", str(capture), "--port", os.ttyname(slave), "--client", "none") as (process, _):
+            room = capture.stat().st_size + 10
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, room))
+            os.write(master, b"/LGZ5\r\n")
+            assert process.wait(30) == 6
+            assert process.stderr is not None
+            assert "the recording ends in its last whole line" in process.stderr.read()
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_a_modbus_client_not_written_here_works_through_a_tap() -> None:
