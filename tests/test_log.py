@@ -8,22 +8,11 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 
 import pytest
 
 from collector import log
 from collector.localtime import parse_time
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level, sys.excepthook, threading.excepthook)
-    yield
-    root.handlers[:], root.level, sys.excepthook, threading.excepthook = before
-    logging.captureWarnings(False)
 
 
 def said(form: log.Form, work: str) -> list[str]:
