@@ -40,7 +40,9 @@ class BuildingSums:
         """The next row."""
         if not entry.place.address:
             return
-        building = self._buildings.setdefault(entry.place.address, _Building())
+        building = self._buildings.get(entry.place.address)
+        if building is None:
+            building = self._buildings[entry.place.address] = _Building()
         point, used = entry.reading.point, entry.reading.consumption_kwh
         if entry.place.flat:
             building.points.add(point)

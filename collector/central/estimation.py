@@ -54,15 +54,16 @@ class PastMonths(Mapping[str, Used]):
         kwh, *how = self.raw[month]
         return Used(Decimal(kwh), *how)  # type: ignore[arg-type]  # one of the words that `carried` writes
 
-    def get(self, month: str, default: Any = None) -> Any:
-        """As of any mapping; said here because a close asks it of every row."""
-        return self[month] if month in self.raw else default
-
     def __iter__(self) -> Iterator[str]:
         return iter(self.raw)
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def read_in(self, month: str) -> Decimal | None:
+        """What a month was billed with as it was read; None where it was not."""
+        item = self.raw.get(month)
+        return Decimal(item[0]) if item is not None and len(item) == 1 else None
 
     def read(self, most: int) -> list[Decimal]:
         """The last months that were billed as they were read, newest first, at most so many."""

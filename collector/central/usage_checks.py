@@ -56,9 +56,9 @@ def unusual(case: Case, code: str, stretches: Sequence[Stretch]) -> Iterable[Dou
 def usual_of(case: Case, months: PastMonths) -> Iterable[tuple[str, Decimal]]:
     """The same month last year and the mean of the last ones, as far as they were read."""
     checks = case.utility.checks
-    last_year = months.get(localtime.next_month(case.period, -12))
-    if last_year is not None and not last_year.how:
-        yield "the same month last year", last_year.kwh
+    last_year = months.read_in(localtime.next_month(case.period, -12))
+    if last_year is not None:
+        yield "the same month last year", last_year
     read = months.read(checks.mean)
     if len(read) >= checks.least:
         yield f"the mean of {len(read)} months", sum(read, Decimal(0)) / len(read)
