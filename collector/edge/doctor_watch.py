@@ -32,9 +32,8 @@ T = TypeVar("T")
 # Seconds that are listened behind a sound frame. A second meter at the address answers as late as the first one did,
 # up to 200 ms (IEC 62056-21), or right behind it; an optical meter waits 1.5 s for our next word.
 BEHIND = 0.3
-MOST = 4096  # bytes of that: a second readout is as long as the first
 IDLE_MOST = 64  # bytes of noise: a line that babbles needs no more to be told
-NOISE_MOST = 64  # bytes before a frame that are looked at; parsers pass some hundred over
+NOISE_MOST = 64  # bytes beside a frame that are looked at; parsers pass some hundred over
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,8 @@ class Watch:
 
     def _look_behind(self, answered: _Answered) -> Dialogue[None]:
         """What follows a sound frame, and whether that is another one."""
-        behind = yield from _rest(BEHIND, MOST)
+        # A second answer is as long as the first; light in the optical head would go on for ever.
+        behind = yield from _rest(BEHIND, len(self.exchanges[-1].answer) + NOISE_MOST)
         if not behind:
             return
         second = answered.step.parse(behind)
