@@ -2,7 +2,7 @@
 
 Rule 1. Every billed register of a point gives exactly one row: ready, held, missing or estimated.
 Rule 2. What is billed is the dial, cut to the utility's decimals. Consumption is the sum over meters of cut end minus
-        cut start, times ratio: months add up, and none takes a fraction from the next.
+        cut start, each times its ratio: months add up, and none takes a fraction from the next.
 Rule 3. A month starts from the number that the month before was billed with. Where none was billed, it starts from the
         value at the previous edge by the same rules; where there is none, the row is held without consumption.
 Rule 4. A finding never changes a number; a finding of level `hold` keeps its row from being ready, unless a person has
