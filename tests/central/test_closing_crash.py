@@ -46,25 +46,29 @@ def test_a_series_that_lost_its_past_takes_nothing_back_that_was_billed(centre: 
     assert centre.files() == files
 
 
-@pytest.mark.parametrize("second", ["2026-11-01 00:02:00", "2026-11-09 12:00:00"])
-def test_a_frozen_value_that_only_the_ledger_knows_still_counts(tmp_path: Path, second: str) -> None:
-    centre = Centre(tmp_path, point(1, tariffs="1"))
+def frozen_twice(folder: Path, second: str, quality: Sequence[str] = ()) -> Centre:
+    """A flat whose October was frozen: asked at the edge, and for the second time then, with this quality."""
+    centre = Centre(folder, point(1, tariffs="1"))
     centre.month_of("m1", "2026-09", {"1.8.0": "90"})
-    for when in ("2026-11-01 00:00:20", second):
-        centre.read("m1", when, {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}})
-    assert centre.close("2026-10").counts["ready"] == 1
-    centre.books = closing.Books(centre.engine, EmbeddedStore(tmp_path / "empty.db"), centre.out)
-    assert centre.close("2026-10").changed == 0
+    for when, shown in (("2026-11-01 00:00:20", ()), (second, quality)):
+        centre.read("m1", when, {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}}, quality=shown)
+    return centre
 
 
-def test_what_a_late_asking_of_a_frozen_value_showed_is_still_said_when_only_the_ledger_knows_of_it(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("second", "quality", "status"),
+    [
+        ("2026-11-01 00:02:00", [], "ready"),
+        ("2026-11-09 12:00:00", [], "ready"),
+        ("2026-11-09 12:00:00", ["no-checksum"], "held"),  # what a late asking showed is still said
+    ],
+)
+def test_a_frozen_value_that_only_the_ledger_knows_still_counts(
+    tmp_path: Path, second: str, quality: Sequence[str], status: str
 ) -> None:
-    centre = Centre(tmp_path, point(1, tariffs="1"))
-    centre.month_of("m1", "2026-09", {"1.8.0": "90"})
-    for when, quality in (("2026-11-01 00:00:20", []), ("2026-11-09 12:00:00", ["no-checksum"])):
-        centre.read("m1", when, {"1.8.0": "100.4"}, frozen={"2026-10": {"1.8.0": "99.8"}}, quality=quality)
-    assert centre.close("2026-10").checks["no-checksum"] == 1
+    centre = frozen_twice(tmp_path, second, quality)
+    closed = centre.close("2026-10")
+    assert (closed.counts[status], closed.checks["no-checksum"]) == (1, len(quality))
     centre.books = closing.Books(centre.engine, EmbeddedStore(tmp_path / "empty.db"), centre.out)
     assert centre.close("2026-10").changed == 0
 
