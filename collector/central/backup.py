@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, Select, select
 
 from collector.central.archive import Draft, Manifest, Spool, emitted_name
 from collector.central.database import metadata as tables
-from collector.central.engine import BUSY_SECONDS, open_engine, revision
+from collector.central.engine import BUSY_SECONDS, opened_engine, revision
 from collector.config import CentralConfig
 from collector.exits import CheckFailed, Unreachable, UsageFault
 from collector.localtime import rfc3339
@@ -43,7 +43,7 @@ def back_up(config: CentralConfig, config_file: Path, target: Path, now: int) ->
     Raises UsageFault when `target` is taken or cannot be written, Unreachable, DatabaseAway, and CheckFailed for a file
     that is damaged: a copy of it would be of no use on the day it is needed.
     """
-    with Draft(target) as draft, _opened(config) as engine, _beside(target) as folder:
+    with Draft(target) as draft, opened_engine(config) as engine, _beside(target) as folder:
         folders = _add_emitted(draft, config.out)
         with draft.member("central.yaml") as taken:
             taken.write(_without_secrets(config_file))
@@ -63,15 +63,6 @@ def back_up(config: CentralConfig, config_file: Path, target: Path, now: int) ->
         )
         draft.publish(manifest)
     return manifest
-
-
-@contextmanager
-def _opened(config: CentralConfig) -> Iterator[Engine]:
-    engine = open_engine(config)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 @contextmanager

@@ -24,16 +24,6 @@ OPENED = sealed(bytes((ADDRESS, 0)))
 Lines = list[tuple[str, bytes]]
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def port(clock: FakeClock) -> FakePort:
-    return FakePort(clock)
-
-
 def said(message: bytes, secret: bytes) -> Dialogue[bytes]:
     """Say it, hear something, and wait for what is late."""
     yield Send(message, secret=secret)
